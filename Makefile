@@ -1,0 +1,31 @@
+# Everything a person does here, in one word each. `make` alone lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint unit flink e2e lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (the first time this fetches about 1 GB; later it is instant)"
+	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if v in {(3,11),(3,12)} else "Python 3.11 or 3.12 is needed (apache-flink has wheels for these alone); this is %d.%d. Remedy: install python3.11 and run make PYTHON=python3.11" % v)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.ready  ## install everything into .venv
+
+demo: setup  ## Kafka, Flink, five agents, ten leads; up until Ctrl-C (ONCE=1: stop after the summary)
+	@$(BIN)/loopwright demo $(if $(ONCE),--once)
+
+test: lint unit flink e2e  ## all tests: lint, types, layers, unit, Flink, end to end
+
+lock: setup  ## write requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
