@@ -1,0 +1,112 @@
+"""All settings, and the one place that reads the environment.
+
+Each is an environment variable `LOOPWRIGHT_` + its name; nested ones are joined with one more underscore pair, as in
+`LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`. The model endpoint has short names of its own (`LOOPWRIGHT_LLM_BASE_URL`, ...), since everybody sets those.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from loopwright.errors import InvalidSettings
+
+
+class Frozen(BaseModel):
+    """Settings never change after they were read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Topics(Frozen):
+    """The topics' names."""
+
+    messages: str = Field("agent-messages", description="What happens to workflows: starts, replies, failures.")
+    decisions: str = Field("routing-decisions", description="Who is next, and why; written before anything acts on it.")
+    callbacks: str = Field("agent-callbacks", description="Late replies of agents that answered 202.")
+    definitions: str = Field("agent-definitions", description="Agent definitions (compacted).")
+    results: str = Field("workflow-results", description="How workflows ended.")
+    dead_letters: str = Field("agent-dead-letters", description="What could not be processed, with the original bytes and the reason.")
+    progress: str = Field("agent-progress", description="Progress that agents report.")
+
+
+class Kafka(Frozen):
+    """Where Kafka is, and how to talk to it."""
+
+    bootstrap_servers: str = Field("", description="host:port,...; empty: the local platform's broker.")
+    client: dict[str, str] = Field(default_factory=dict, description="Passed on to every client: security.protocol, sasl.*, ssl.*")
+
+
+class Limits(Frozen):
+    """What one message and one workflow may use up."""
+
+    message_bytes: int = Field(1_000_000, description="A larger message is dead-lettered.")
+    document_bytes: int = Field(512_000, description="A workflow whose document grows larger is parked.")
+    nesting: int = Field(64, description="Levels of nesting in a message.")
+    hops: int = Field(20, description="Decisions per workflow before it is parked.")
+    deadline_ms: int = Field(24 * 3_600_000, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
+    deduplication_ms: int = Field(3_600_000, description="How long a finished workflow is remembered, in ms.")
+    in_flight: int = Field(1000, description="Calls in flight per operator instance before Kafka is held back.")
+
+
+class Routing(Frozen):
+    """How the next agent is chosen."""
+
+    ask_when_only_one: bool = Field(False, description="Ask the model even where the contracts leave a single candidate.")
+    prompt_bytes: int = Field(4000, description="The longest rendering of a document in a prompt; longer ones are cut by a fixed rule.")
+    embedding_margin: float = Field(0.0, description="The offline router parks when the best two candidates are closer than this.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Frozen; made once, at the start of a process, and passed on."""
+
+    model_config = SettingsConfigDict(env_prefix="LOOPWRIGHT_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".loopwright"), description="State folder of the local platform.")
+    cache: Path = Field(Path("~/.cache/loopwright"), description="Jars fetched once per machine.")
+    team: str = Field("sdr", description="The team that a workflow runs in when its start record names none.")
+    default_team_dir: Path = Field(Path("agents/sdr"), description="The definitions that `up` and `demo` publish.")
+
+    llm_base_url: str = Field("", description="An OpenAI-compatible endpoint, ending in /v1. Empty: the offline embedding router decides.")
+    llm_model: str = Field("", description="The model's name at that endpoint; empty: the first that the endpoint lists.")
+    llm_api_key: SecretStr = Field(SecretStr(""), description="Its key. Prefer llm_api_key_file.")
+    llm_api_key_file: Path | None = Field(None, description="A file that holds the key, read when the job starts.")
+    llm_timeout_s: float = Field(60.0, description="Total time of one call to the model, in seconds.")
+    llm_attempts: int = Field(5, description="Calls to the model for one question, retries after errors included.")
+    llm_price_prompt: float = Field(0.0, description="Price per million prompt tokens, for the cost in each decision.")
+    llm_price_completion: float = Field(0.0, description="Price per million completion tokens.")
+
+    agents_url: str = Field("http://127.0.0.1:8801", description="Where the reference agents listen; `${AGENTS_URL}` in definitions.")
+    gateway_url: str = Field("http://127.0.0.1:8800", description="Where callbacks and the lead form are served.")
+    wakeup: Literal["auto", "mailbox", "timer"] = Field("auto", description="How finished calls reach the operator.")
+
+    kafka: Kafka = Kafka()
+    topics: Topics = Topics()
+    limits: Limits = Limits()
+    routing: Routing = Routing()
+
+    def llm_key(self) -> str:
+        """The model's API key from its file or its variable; empty where there is none."""
+        if self.llm_api_key_file is not None:
+            return self.llm_api_key_file.read_text().strip()
+        return self.llm_api_key.get_secret_value()
+
+    def cache_dir(self) -> Path:
+        """The cache folder with `~` expanded."""
+        return self.cache.expanduser()
+
+    def variables(self) -> Mapping[str, str]:
+        """What `${NAME}` in an agent definition may stand for."""
+        return {**os.environ, "AGENTS_URL": self.agents_url, "GATEWAY_URL": self.gateway_url}
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with `overrides` on top. Raises InvalidSettings naming each variable that is wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        found = "; ".join(f"LOOPWRIGHT_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise InvalidSettings("a setting cannot be used", found, "correct the variable, or unset it to get the default") from error
