@@ -28,7 +28,9 @@ class LoopwrightError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return "\n".join(part for part in (self.what, self.why and f"  why: {self.why}", self.remedy and f"  remedy: {self.remedy}") if part)
+        return "\n".join(
+            part for part in (self.what, self.why and f"  why: {self.why}", self.remedy and f"  remedy: {self.remedy}") if part
+        )
 
     def as_dict(self) -> dict[str, str]:
         """The error as JSON shows it."""

@@ -1,7 +1,7 @@
 """All settings, and the one place that reads the environment.
 
-Each is an environment variable `LOOPWRIGHT_` + its name; nested ones are joined with one more underscore pair, as in
-`LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`. The model endpoint has short names of its own (`LOOPWRIGHT_LLM_BASE_URL`, ...), since everybody sets those.
+Each is an environment variable: `LOOPWRIGHT_` and its name, as in `LOOPWRIGHT_LLM_BASE_URL`. Nested ones are joined with two underscores, as
+in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`.
 """
 
 import os

@@ -1,0 +1,208 @@
+"""The envelope: CloudEvents 1.0 in structured JSON, read from bytes of any kind.
+
+`parse` never raises: it gives a `Message`, a `Rejected` (which becomes a dead letter) or `Skipped` (a tombstone). A JSON object without an
+envelope starts a workflow, whose id comes from where the record stood in the topic. Source: CloudEvents 1.0.2, JSON event format.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from loopwright.json_strict import JsonRefused, read_object
+from loopwright.schemas import SCHEMAS, STARTED, problem_with
+from loopwright.settings import Limits
+from loopwright.step import Record
+from loopwright.upcast import CURRENT_VERSION, upcast
+
+CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
+ID_LIMIT = 256
+LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record of the log. Times are in milliseconds since the epoch; `logged_ms` is when Kafka took it, `time_ms` what it says itself."""
+
+    id: str
+    type: str
+    source: str
+    workflow: str
+    data: dict[str, Any]
+    hop: int = 0
+    branch: str = ""
+    time_ms: int = 0
+    logged_ms: int = 0
+    causation: str = ""
+    correlation: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot be read. `cause` is a word to count by, `why` names the offending part, `remedy` what to do."""
+
+    record: Record
+    cause: str
+    why: str
+    remedy: str
+    workflow: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record with nothing in it: a tombstone."""
+
+    record: Record
+
+
+def record_id(workflow: str, hop: int, branch: str, kind: str) -> str:
+    """The deterministic id of a record: 32 hex digits of SHA-256 over what it is, so that a duplicate is recognisable anywhere."""
+    return hashlib.sha256("\x1f".join((workflow, str(hop), branch, kind)).encode()).hexdigest()[:32]
+
+
+def trace_of(workflow: str, hop: int, branch: str = "", parent: str = "") -> str:
+    """A W3C traceparent: the trace of `parent` (or of the workflow's id), the span of this hop and branch."""
+    trace = parent[3:35] if len(parent) >= 35 else hashlib.sha256(workflow.encode()).hexdigest()[:32]
+    return f"00-{trace}-{record_id(workflow, hop, branch, 'span')[:16]}-01"
+
+
+def parse(record: Record, limits: Limits) -> Message | Rejected | Skipped:
+    """Read a record of unknown origin: size, UTF-8, strict JSON, nesting, envelope, schema version, the fields of its type."""
+    if record.value is None:
+        return Skipped(record)
+    if len(record.value) > limits.message_bytes:
+        why = f"{len(record.value)} bytes; the limit is {limits.message_bytes}"
+        return Rejected(record, "too-large", why, "send less, or keep large values outside and refer to them", _key(record))
+    try:
+        body = read_object(record.value, limits.nesting)
+        message = from_json(body, record)
+        if message.type not in SCHEMAS:
+            raise JsonRefused("unknown-type", f"type {message.type!r}", "send one of: " + ", ".join(sorted(SCHEMAS)))
+        problem = problem_with(message.type, message.data)
+        if problem is not None:
+            raise JsonRefused(
+                "wrong-type", problem, f"correct the field and send the record again; {message.type} is described in docs/records.md"
+            )
+    except JsonRefused as refused:
+        return Rejected(record, refused.cause, refused.why, refused.remedy, _key(record))
+    return message
+
+
+def _key(record: Record) -> str:
+    return (record.key or b"").decode("utf-8", "replace")[:ID_LIMIT]
+
+
+def read(record: Record) -> Message:
+    """Read a record that `parse` has accepted before: no checks, for the hot path."""
+    return from_json(orjson.loads(record.value or b"{}"), record)
+
+
+def from_json(body: dict[str, Any], record: Record) -> Message:
+    """The message in an envelope, or the start of a workflow in a bare object. Raises JsonRefused."""
+    if "specversion" not in body:
+        where = f"{record.topic}-{record.partition}-{record.offset}"
+        return Message(
+            where, STARTED, "bare", where, {"document": body}, time_ms=_sane(record.timestamp_ms), logged_ms=_sane(record.timestamp_ms)
+        )
+    body = upcast(body)
+    hop = body.get("hop", 0)
+    if not isinstance(hop, int) or isinstance(hop, bool) or hop < 0:
+        raise JsonRefused("wrong-type", f"hop: {hop!r:.80} is not a whole number >= 0", "send the hop as a number")
+    return Message(
+        id=_text(body, "id"),
+        type=_text(body, "type"),
+        source=_text(body, "source"),
+        workflow=_text(body, "workflowid"),
+        data=body["data"] if isinstance(body.get("data"), dict) else _no_data(body),
+        hop=hop,
+        branch=_text(body, "branch", ""),
+        time_ms=_time_ms(body.get("time"), _sane(record.timestamp_ms)),
+        logged_ms=_sane(record.timestamp_ms),
+        causation=_text(body, "causationid", ""),
+        correlation=_text(body, "correlationid", ""),
+        traceparent=_text(body, "traceparent", ""),
+    )
+
+
+def _sane(timestamp_ms: int) -> int:
+    """A producer may stamp its records with any number; what no calendar holds is brought to the nearest time that one does."""
+    return min(max(timestamp_ms, 0), LAST_MS)
+
+
+def _no_data(body: dict[str, Any]) -> dict[str, Any]:
+    if "data" in body:
+        raise JsonRefused("wrong-type", f"data: {body['data']!r:.80} is not an object", "put the content into an object under 'data'")
+    raise JsonRefused("missing-attribute", "the envelope has no 'data'", "put the content into an object under 'data'")
+
+
+def _text(body: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = body.get(name, default)
+    if value is None:
+        raise JsonRefused("missing-attribute", f"the envelope has no {name!r}", f"add the attribute {name!r}, a string")
+    if not isinstance(value, str) or len(value) > ID_LIMIT or (not value and default is None):
+        raise JsonRefused(
+            "wrong-type", f"{name}: {value!r:.80} is not a string of 1 to {ID_LIMIT} characters", f"send {name!r} as a string"
+        )
+    return value
+
+
+def _time_ms(value: object, default: int) -> int:
+    if value is None:
+        return default
+    try:
+        said = datetime.fromisoformat(str(value))
+        return int((said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise JsonRefused(
+            "wrong-type", f"time: {value!r:.80} is not an RFC 3339 time", "send a time such as 2026-01-31T12:00:00Z"
+        ) from error
+
+
+def encode(message: Message) -> bytes:
+    """The message as CloudEvents structured JSON. Attributes stand in a fixed order; empty ones are left out."""
+    body: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": message.id,
+        "type": message.type,
+        "source": message.source,
+        "time": datetime.fromtimestamp(message.time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "schemaversion": CURRENT_VERSION,
+        "workflowid": message.workflow,
+        "hop": message.hop,
+    }
+    optional = {
+        "branch": message.branch,
+        "causationid": message.causation,
+        "correlationid": message.correlation,
+        "traceparent": message.traceparent,
+    }
+    body.update({name: value for name, value in optional.items() if value})
+    body["data"] = message.data
+    return orjson.dumps(body)
+
+
+def headers_of(message: Message) -> dict[str, bytes]:
+    """The Kafka headers of a message: content type, CloudEvents type, trace."""
+    headers = {"content-type": CONTENT_TYPE, "ce_type": message.type.encode()}
+    return headers | {"traceparent": message.traceparent.encode()} if message.traceparent else headers
+
+
+def carry(record: Record) -> bytes:
+    """A record with its position in front, as it travels inside the job; `uncarry` takes it apart."""
+    return orjson.dumps([record.topic, record.partition, record.offset, record.timestamp_ms]) + b"\n" + (record.value or b"")
+
+
+def uncarry(carried: bytes) -> Record:
+    """The record that `carry` packed (without key and headers)."""
+    position, _, value = carried.partition(b"\n")
+    topic, partition, offset, timestamp_ms = orjson.loads(position)
+    return Record(topic, partition, offset, timestamp_ms, None, value)
+
+
+def stamped(message: Message, time_ms: int) -> Message:
+    """The same message, said and logged at `time_ms`: how a decider folds a record that it writes itself."""
+    return replace(message, time_ms=time_ms, logged_ms=time_ms)

@@ -1,0 +1,83 @@
+"""What each record type must carry in `data`, as JSON Schema 2020-12, and the check of it.
+
+These schemas pin the wire format: the golden files in tests/golden hold an example of each type and version.
+"""
+
+from typing import Any
+
+import jsonschema_rs
+
+STARTED = "loopwright.workflow.started"
+REPLIED = "loopwright.agent.replied"
+FAILED = "loopwright.agent.failed"
+SETTLED = "loopwright.workflow.settled"
+CANCELLED = "loopwright.workflow.cancelled"
+RESUMED = "loopwright.workflow.resumed"
+HUMAN_DECIDED = "loopwright.human.decided"
+DEADLINE_PASSED = "loopwright.deadline.passed"
+DECIDED = "loopwright.route.decided"
+CALLED_BACK = "loopwright.agent.called-back"
+WORKFLOW_COMPLETED = "loopwright.workflow.completed"
+WORKFLOW_FAILED = "loopwright.workflow.failed"
+REJECTED = "loopwright.message.rejected"
+PROGRESS = "loopwright.agent.progress"
+
+TEXT = {"type": "string"}
+NAME = {"type": "string", "minLength": 1, "maxLength": 256}
+COUNT = {"type": "integer", "minimum": 0}
+NUMBER = {"type": "number", "minimum": 0}
+OBJECT = {"type": "object"}
+PINS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
+SPEND = {"type": "object", "properties": {"calls": COUNT, "tokens": COUNT, "cost": NUMBER}}
+
+
+def _data(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
+
+
+_CALL = {"agent": NAME, "version": {"type": "integer", "minimum": 1}, "branch": NAME, "attempts": COUNT, "pins": PINS, "decision": OBJECT}
+_TARGET = _data({"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT})
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    STARTED: _data(
+        {"document": OBJECT},
+        {"team": NAME, "budget": SPEND, "deadline_ms": COUNT, "hop_limit": {"type": "integer", "minimum": 1}, "tenant": NAME},
+    ),
+    REPLIED: _data(_CALL | {"output": OBJECT, "next": {"enum": ["continue", "complete"]}}, {"usage": OBJECT, "duration_ms": COUNT}),
+    FAILED: _data(_CALL | {"error": _data({"class": NAME, "message": TEXT})}, {"status": {"type": ["integer", "null"]}}),
+    SETTLED: _data({"outcome": {"enum": ["complete", "park", "unroutable"]}, "reason": TEXT}, {"pins": PINS, "decision": OBJECT}),
+    CANCELLED: _data({}, {"reason": TEXT, "by": TEXT}),
+    RESUMED: _data({}, {"reason": TEXT, "by": TEXT}),
+    HUMAN_DECIDED: _data({"verdict": {"enum": ["approve", "reject", "edit"]}}, {"edit": OBJECT, "reason": TEXT, "by": TEXT}),
+    DEADLINE_PASSED: _data({"deadline_ms": COUNT}),
+    DECIDED: _data(
+        {
+            "outcome": {"enum": ["dispatch", "complete", "park", "unroutable"]},
+            "strategy": NAME,
+            "targets": {"type": "array", "items": _TARGET},
+            "candidates": {"type": "array", "items": NAME},
+            "reason": TEXT,
+            "pins": PINS,
+        },
+        {
+            "calls": COUNT,
+            "tokens": OBJECT,
+            "cost": NUMBER,
+            "confidence": {"type": ["number", "null"]},
+            "model": {"type": ["string", "null"]},
+        },
+    ),
+    CALLED_BACK: _data({"branch": NAME}, {"output": OBJECT, "error": OBJECT}),
+}
+
+_VALIDATORS = {kind: jsonschema_rs.Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
+
+
+def problem_with(kind: str, data: object) -> str | None:
+    """What is wrong with the `data` of a record of this type, naming the field; None where it is right or the type has no schema."""
+    validator = _VALIDATORS.get(kind)
+    if validator is None or validator.is_valid(data):
+        return None
+    first = next(iter(validator.iter_errors(data)))
+    path = ".".join(["data", *map(str, first.instance_path)])
+    return f"{path}: {first.message[:200]}"
