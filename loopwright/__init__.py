@@ -1,0 +1,1 @@
+"""A durable orchestrator for teams of AI agents."""

@@ -24,7 +24,7 @@ LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record of the log. Times are in milliseconds since the epoch; `logged_ms` is when Kafka took it, `time_ms` what it says itself."""
+    """One record of the log. Times are in milliseconds since the epoch; `logged_ms` is when Kafka took it, `time_ms` what it says."""
 
     id: str
     type: str

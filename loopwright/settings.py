@@ -1,6 +1,6 @@
 """All settings, and the one place that reads the environment.
 
-Each is an environment variable: `LOOPWRIGHT_` and its name, as in `LOOPWRIGHT_LLM_BASE_URL`. Nested ones are joined with two underscores, as
+Each is an environment variable: `LOOPWRIGHT_` and its name, as in `LOOPWRIGHT_LLM_BASE_URL`. Nested ones are joined by two underscores, as
 in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`.
 """
 
