@@ -29,13 +29,14 @@ NUMBER = {"type": "number", "minimum": 0}
 OBJECT = {"type": "object"}
 PINS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
 SPEND = {"type": "object", "properties": {"calls": COUNT, "tokens": COUNT, "cost": NUMBER}}
+USAGE = {"type": "object", "properties": {"calls": COUNT, "prompt_tokens": COUNT, "completion_tokens": COUNT, "cost": NUMBER}}
 
 
 def _data(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"type": "object", "required": list(required), "properties": {**required, **(optional or {})}}
 
 
-_CALL = {"agent": NAME, "version": {"type": "integer", "minimum": 1}, "branch": NAME, "attempts": COUNT, "pins": PINS, "decision": OBJECT}
+_CALL = {"agent": NAME, "version": {"type": "integer", "minimum": 1}, "branch": NAME, "attempts": COUNT, "pins": PINS, "decision": SPEND}
 _TARGET = _data({"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT})
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -43,9 +44,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         {"document": OBJECT},
         {"team": NAME, "budget": SPEND, "deadline_ms": COUNT, "hop_limit": {"type": "integer", "minimum": 1}, "tenant": NAME},
     ),
-    REPLIED: _data(_CALL | {"output": OBJECT, "next": {"enum": ["continue", "complete"]}}, {"usage": OBJECT, "duration_ms": COUNT}),
+    REPLIED: _data(
+        _CALL | {"output": OBJECT, "next": {"enum": ["continue", "complete"]}},
+        {"usage": USAGE, "input_hash": TEXT, "status": {"type": ["integer", "null"]}, "duration_ms": COUNT},
+    ),
     FAILED: _data(_CALL | {"error": _data({"class": NAME, "message": TEXT})}, {"status": {"type": ["integer", "null"]}}),
-    SETTLED: _data({"outcome": {"enum": ["complete", "park", "unroutable"]}, "reason": TEXT}, {"pins": PINS, "decision": OBJECT}),
+    SETTLED: _data({"outcome": {"enum": ["complete", "park", "unroutable"]}, "reason": TEXT}, {"pins": PINS, "decision": SPEND}),
     CANCELLED: _data({}, {"reason": TEXT, "by": TEXT}),
     RESUMED: _data({}, {"reason": TEXT, "by": TEXT}),
     HUMAN_DECIDED: _data({"verdict": {"enum": ["approve", "reject", "edit"]}}, {"edit": OBJECT, "reason": TEXT, "by": TEXT}),

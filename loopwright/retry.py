@@ -1,0 +1,18 @@
+"""How long to wait before the next attempt. Pure: the jitter comes from a hash of what is retried, so that a replay waits the same."""
+
+import hashlib
+
+LONGEST_RETRY_AFTER_MS = 3_600_000
+
+
+def backoff_ms(attempt: int, key: str, initial_ms: int, max_ms: int, multiplier: float = 2.0, retry_after_ms: int | None = None) -> int:
+    """Milliseconds before attempt `attempt` + 1, where `attempt` >= 1 have failed.
+
+    Exponential, with half of it jittered (AWS Architecture Blog, "Exponential Backoff And Jitter"). A Retry-After asks for at least
+    that long; it is honoured up to an hour.
+    """
+    ceiling = min(float(max_ms), initial_ms * multiplier ** min(attempt - 1, 64))
+    digest = hashlib.sha256(f"{key}/{attempt}".encode()).digest()
+    share = int.from_bytes(digest[:4], "big") / 2**32
+    waited = int(ceiling / 2 + ceiling / 2 * share)
+    return max(waited, min(retry_after_ms or 0, LONGEST_RETRY_AFTER_MS))

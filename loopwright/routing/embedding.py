@@ -1,0 +1,54 @@
+"""The offline step: the candidate whose description is closest to the document, by a small embedding model. No endpoint, no key."""
+
+import math
+from typing import Any
+
+from loopwright.routing.model import INVISIBLE
+from loopwright.routing.request import Ask, Candidate, Decision, RouteRequest, towards
+
+TEMPERATURE = 0.02
+QUERY_LENGTH = 300
+
+
+def embed(request: RouteRequest) -> Decision | Ask | None:
+    """Ask for the similarities, or take the closest. None when the best two are closer than the margin, or the model cannot be had."""
+    candidates = request.masked.candidates
+    answer = next((a for a in request.answers if a.get("kind") == "embedding"), None)
+    if answer is None:
+        return Ask({"kind": "embedding", "query": query(request), "passages": {c.agent.name: passage(c) for c in candidates}})
+    if not answer.get("ok"):
+        return None
+    scores = {c.agent.name: float(answer["scores"].get(c.agent.name, -1.0)) for c in candidates}
+    ranked = sorted(candidates, key=lambda c: (-scores[c.agent.name], c.agent.name))
+    best, runner_up = ranked[0].agent.name, ranked[1].agent.name if len(ranked) > 1 else ""
+    if runner_up and scores[best] - scores[runner_up] < request.routing.embedding_margin:
+        answer["problem"] = f"{best} and {runner_up} are equally close ({scores[best]:.3f}, {scores[runner_up]:.3f})"
+        return None
+    reason = f"its description is closest to the document ({scores[best]:.3f}" + (
+        f"; {runner_up} {scores[runner_up]:.3f})" if runner_up else ")"
+    )
+    return towards(ranked[0], "embedding", reason, round(_share(scores, best), 3), str(answer.get("model", "")))
+
+
+def _share(scores: dict[str, float], best: str) -> float:
+    """The best one's share in a softmax: 1 is certain, 1/n is a guess."""
+    return 1 / sum(math.exp((score - scores[best]) / TEMPERATURE) for score in scores.values())
+
+
+def passage(candidate: Candidate) -> str:
+    """What an agent is compared by."""
+    return f"{candidate.agent.name.replace('-', ' ')}: {' '.join(candidate.agent.definition.description.split())}"
+
+
+def query(request: RouteRequest) -> str:
+    """The document as a short text: the short values among the fields that a candidate may see, newest first."""
+    fields: dict[str, Any] = {}
+    for candidate in request.masked.candidates:
+        fields.update(candidate.input)
+    newest_first = [name for name in reversed(request.state.document) if name in fields]
+    parts = [f"{name.replace('_', ' ')}: {INVISIBLE.sub('', str(fields[name]))}" for name in newest_first if _is_short(fields[name])]
+    return "; ".join(parts)[:QUERY_LENGTH] or "an empty document"
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 60)

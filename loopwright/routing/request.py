@@ -1,0 +1,116 @@
+"""What routing is given and what it answers with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from loopwright.registry.catalogue import Agent
+from loopwright.settings import Limits, Routing
+from loopwright.workflow.document import fingerprint
+from loopwright.workflow.state import WorkflowState
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An agent whose input contract accepts the document, the part of the document that it may see, and that part's fingerprint."""
+
+    agent: Agent
+    input: dict[str, Any]
+    input_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """What the contracts leave: the candidates, and why each other agent is none."""
+
+    candidates: tuple[Candidate, ...]
+    rejected: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RouteRequest:
+    """One question: who is next for `state`, among `agents`? `answers` are the outcomes of the questions asked so far, oldest first."""
+
+    state: WorkflowState
+    agents: Mapping[str, Agent]
+    routing: Routing = field(default_factory=Routing)
+    limits: Limits = field(default_factory=Limits)
+    model_attempts: int = 5
+    answers: tuple[dict[str, Any], ...] = ()
+
+    @cached_property
+    def masked(self) -> Masked:
+        """The contract mask, made once per request."""
+        candidates: list[Candidate] = []
+        rejected: dict[str, str] = {}
+        for name, agent in self.agents.items():
+            seen = agent.input.project(self.state.document)
+            input_hash = fingerprint(seen)
+            why = self._why_not(name, agent, seen, input_hash)
+            if why is None:
+                candidates.append(Candidate(agent, seen, input_hash))
+            else:
+                rejected[name] = why
+        return Masked(tuple(candidates), rejected)
+
+    def _why_not(self, name: str, agent: Agent, seen: dict[str, Any], input_hash: str) -> str | None:
+        state = self.state
+        if name in state.failed:
+            return f"it failed: {state.failed[name]}"
+        visited = set(state.path)
+        not_yet = [other for other in agent.definition.after if other not in visited]
+        if not_yet:
+            return f"runs after {', '.join(not_yet)}"
+        missing = sorted(agent.input.required - state.document.keys())
+        if missing:
+            return f"needs {', '.join(missing)}"
+        promised = agent.output.required
+        if promised and promised <= state.document.keys():
+            return f"{', '.join(sorted(promised))} is there already"
+        if not promised and name in visited:
+            return "it has run already"
+        if any(visit.agent == name and visit.input_hash == input_hash for visit in state.visits):
+            return "it has run with this very input"
+        return None if agent.input.accepts(seen) else "; ".join(agent.input.errors(seen)[:3])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An agent to be called: its exact version and the input it is given."""
+
+    agent: str
+    version: int
+    input: dict[str, Any]
+    input_hash: str
+    branch: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who is next, decided by `strategy`. `outcome` is dispatch, complete, park or unroutable; only dispatch has targets."""
+
+    outcome: str
+    strategy: str
+    reason: str
+    targets: tuple[Target, ...] = ()
+    confidence: float | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question for the outside. `payload` is what a performer is given (`kind` is model or embedding); `delay_ms` to wait before asking."""
+
+    payload: dict[str, Any]
+    delay_ms: int = 0
+
+
+RoutingStep = Callable[[RouteRequest], Decision | Ask | None]
+
+
+def towards(candidate: Candidate, strategy: str, reason: str, confidence: float | None = None, model: str | None = None) -> Decision:
+    """The decision to call this candidate."""
+    agent = candidate.agent
+    target = Target(agent.name, agent.version, candidate.input, candidate.input_hash)
+    return Decision("dispatch", strategy, reason, (target,), confidence, model)

@@ -1,0 +1,57 @@
+"""The steps that need nobody: end, declared, contract mask, fallback."""
+
+from loopwright.routing.request import Decision, RouteRequest, towards
+from loopwright.workflow.document import size_of
+
+
+def end(request: RouteRequest) -> Decision | None:
+    """The end: a terminal reply, the hop limit, the budget, the size of the document. It depends on the log alone."""
+    state, limits = request.state, request.limits
+    if state.ending:
+        return Decision("complete", "end", state.ending)
+    if state.hop > state.hop_limit:
+        return Decision("park", "end", f"hop limit: {state.hop - 1} decisions made, {state.hop_limit} allowed")
+    for name in ("calls", "tokens", "cost"):
+        used = getattr(state.spend, name)
+        if name in state.budget and used >= state.budget[name]:
+            return Decision("park", "end", f"budget: {used:g} {name} spent of {state.budget[name]:g}")
+    size = size_of(state.document)
+    if size > limits.document_bytes:
+        return Decision("park", "end", f"the document has {size} bytes; the limit is {limits.document_bytes}")
+    return None
+
+
+def declared(request: RouteRequest) -> Decision | None:
+    """The one agent that names the last one in its `after`, where its contract accepts the document."""
+    path = request.state.path
+    if not path:
+        return None
+    successors = [agent for agent in request.agents.values() if path[-1] in agent.definition.after]
+    if len(successors) != 1:
+        return None
+    chosen = next((c for c in request.masked.candidates if c.agent is successors[0]), None)
+    return towards(chosen, "declared", f"it is declared to run after {path[-1]}", 1.0) if chosen else None
+
+
+def contracts(request: RouteRequest) -> Decision | None:
+    """Where the contracts leave one candidate it is taken without asking anybody; where they leave none the workflow is done, or stuck."""
+    masked, state = request.masked, request.state
+    if len(masked.candidates) == 1 and not request.routing.ask_when_only_one:
+        return towards(masked.candidates[0], "only-candidate", "its input contract alone accepts the document", 1.0)
+    if masked.candidates:
+        return None
+    if state.failed:
+        failures = "; ".join(f"{name} failed ({why})" for name, why in state.failed.items())
+        return Decision("park", "no-candidate", f"{failures}; no other agent can go on")
+    if state.visits:
+        return Decision("complete", "no-candidate", "no agent is left to run")
+    refused = "; ".join(f"{name}: {why}" for name, why in masked.rejected.items())
+    return Decision("unroutable", "no-candidate", f"no agent takes the document: {refused}"[:1000])
+
+
+def fallback(request: RouteRequest) -> Decision:
+    """Nobody could decide: a person has to."""
+    names = ", ".join(candidate.agent.name for candidate in request.masked.candidates)
+    problems = [str(answer.get("problem") or answer.get("error", {}).get("message", "")) for answer in request.answers]
+    why = next((problem for problem in reversed(problems) if problem), "no step of the chain decided")
+    return Decision("park", "fallback", f"undecided between {names}: {why}"[:1000])

@@ -1,0 +1,83 @@
+"""The state of one workflow, its schema version, and its migration."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from loopwright.workflow.transitions import Phase
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """An agent that has replied: its name and version, and the fingerprint of the input it was given."""
+
+    agent: str
+    version: int
+    input_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a workflow has used up: model calls, tokens (prompt and completion), cost in the unit of the price settings."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+
+    def plus(self, calls: int, tokens: int, cost: float) -> "Spend":
+        """The sum."""
+        return Spend(self.calls + calls, self.tokens + tokens, self.cost + cost)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowState:
+    """Everything that the log has said of one workflow. Times are milliseconds since the epoch.
+
+    `hop` counts decisions: the one being made or acted on. `pins` are the agent versions the workflow began with. `failed` are agents that
+    gave up on it. `ending` is set when a reply asked for the end; `reason` says why it is parked or ended.
+    """
+
+    workflow: str
+    team: str
+    phase: Phase = Phase.NONE
+    hop: int = 1
+    document: dict[str, Any] = field(default_factory=dict)
+    visits: tuple[Visit, ...] = ()
+    pins: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    spend: Spend = Spend()
+    budget: dict[str, float] = field(default_factory=dict)
+    hop_limit: int = 20
+    started_ms: int = 0
+    deadline_ms: int = 0
+    ended_ms: int = 0
+    start_hash: str = ""
+    cause: str = ""
+    traceparent: str = ""
+    tenant: str = ""
+    ending: str = ""
+    reason: str = ""
+
+    @property
+    def path(self) -> list[str]:
+        """The agents that have replied, in order."""
+        return [visit.agent for visit in self.visits]
+
+
+def to_json(state: WorkflowState) -> dict[str, Any]:
+    """The state as plain JSON values, with its version."""
+    return {"v": STATE_VERSION, **{f.name: getattr(state, f.name) for f in fields(state)}} | {
+        "visits": [[v.agent, v.version, v.input_hash] for v in state.visits],
+        "spend": asdict(state.spend),
+    }
+
+
+def from_json(body: dict[str, Any]) -> WorkflowState:
+    """The state in `body`, of this version or an older one. A field that an older version lacks gets its default."""
+    known = {f.name for f in fields(WorkflowState)}
+    values = {name: value for name, value in body.items() if name in known}
+    values["phase"] = Phase(values["phase"])
+    values["visits"] = tuple(Visit(*visit) for visit in values.get("visits", ()))
+    values["spend"] = Spend(**values.get("spend", {}))
+    return WorkflowState(**values)
