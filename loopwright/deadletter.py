@@ -7,8 +7,8 @@ import base64
 from typing import Any
 
 from loopwright import schemas
-from loopwright.message import Message, encode, headers_of, record_id
-from loopwright.step import Emit, Record
+from loopwright.message import Message, Rejected, encode, headers_of, record_id
+from loopwright.step import Emit
 
 SOURCE = "/loopwright/dead-letters"
 
@@ -28,20 +28,21 @@ def original_bytes(data: dict[str, Any]) -> bytes:
     return base64.b64decode(kept["value"]) if kept["encoding"] == "base64" else str(kept["value"]).encode("utf-8")
 
 
-def dead_letter(record: Record, topic: str, stage: str, cause: str, why: str, remedy: str, workflow: str = "", now_ms: int = 0) -> Emit:
+def dead_letter(rejected: Rejected, topic: str, stage: str, now_ms: int = 0) -> Emit:
     """The dead letter, for `topic`, of a record that `stage` refused."""
+    record = rejected.record
     where = f"{record.topic}-{record.partition}-{record.offset}"
     message = Message(
         id=record_id(where, 0, stage, schemas.REJECTED),
         type=schemas.REJECTED,
         source=SOURCE,
-        workflow=workflow or where,
+        workflow=rejected.workflow or where,
         time_ms=now_ms or record.timestamp_ms,
         data={
-            "cause": cause,
+            "cause": rejected.cause,
             "stage": stage,
-            "why": why,
-            "remedy": remedy,
+            "why": rejected.why,
+            "remedy": rejected.remedy,
             "topic": record.topic,
             "partition": record.partition,
             "offset": record.offset,
@@ -53,7 +54,7 @@ def dead_letter(record: Record, topic: str, stage: str, cause: str, why: str, re
         "__connect.errors.partition": str(record.partition).encode(),
         "__connect.errors.offset": str(record.offset).encode(),
         "__connect.errors.stage": stage.encode(),
-        "__connect.errors.exception.class.name": cause.encode(),
-        "__connect.errors.exception.message": why.encode("utf-8", "replace"),
+        "__connect.errors.exception.class.name": rejected.cause.encode(),
+        "__connect.errors.exception.message": rejected.why.encode("utf-8", "replace"),
     }
     return Emit(topic, message.workflow.encode(), encode(message), headers)

@@ -12,5 +12,5 @@ def intake(record: Record, limits: Limits, dead_letters: str) -> tuple[str, byte
     if isinstance(parsed, Skipped):
         return None
     if isinstance(parsed, Rejected):
-        return dead_letter(record, dead_letters, "parse", parsed.cause, parsed.why, parsed.remedy, parsed.workflow)
+        return dead_letter(parsed, dead_letters, "parse")
     return parsed.workflow, carry(record)

@@ -5,7 +5,7 @@ import hashlib
 LONGEST_RETRY_AFTER_MS = 3_600_000
 
 
-def backoff_ms(attempt: int, key: str, initial_ms: int, max_ms: int, multiplier: float = 2.0, retry_after_ms: int | None = None) -> int:
+def backoff_ms(attempt: int, key: str, *, initial_ms: int, max_ms: int, multiplier: float = 2.0, retry_after_ms: int | None = None) -> int:
     """Milliseconds before attempt `attempt` + 1, where `attempt` >= 1 have failed.
 
     Exponential, with half of it jittered (AWS Architecture Blog, "Exponential Backoff And Jitter"). A Retry-After asks for at least

@@ -22,7 +22,6 @@ def embed(request: RouteRequest) -> Decision | Ask | None:
     ranked = sorted(candidates, key=lambda c: (-scores[c.agent.name], c.agent.name))
     best, runner_up = ranked[0].agent.name, ranked[1].agent.name if len(ranked) > 1 else ""
     if runner_up and scores[best] - scores[runner_up] < request.routing.embedding_margin:
-        answer["problem"] = f"{best} and {runner_up} are equally close ({scores[best]:.3f}, {scores[runner_up]:.3f})"
         return None
     reason = f"its description is closest to the document ({scores[best]:.3f}" + (
         f"; {runner_up} {scores[runner_up]:.3f})" if runner_up else ")"

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from loopwright.retry import backoff_ms
-from loopwright.routing.request import Ask, Candidate, Decision, RouteRequest, towards
+from loopwright.routing.answer import NOBODY, read_answer
+from loopwright.routing.request import Ask, Decision, RouteRequest, towards
 
-NOBODY = "none"
 INITIAL_MS, MAX_MS = 500, 30_000
 INVALID_ANSWERS = 2
 SYSTEM = (
@@ -19,7 +19,6 @@ SYSTEM = (
     'Answer with JSON only: {"agent": name, "confidence": 0 to 1, "reason": one short sentence}.'
 )
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
-FENCE = re.compile(r"^\s*```(?:json)?\s*(.*?)\s*```\s*$", re.DOTALL)
 LONGEST_TEXT = 400
 
 
@@ -31,7 +30,6 @@ def ask_model(request: RouteRequest) -> Decision | Ask | None:
         chosen, problem = read_answer(str(answers[-1].get("content", "")), candidates)
         if problem is None:
             return _decision(request, answers[-1], chosen)
-        answers[-1]["problem"] = problem
     elif answers and not answers[-1]["error"].get("retryable"):
         return None
     if len([a for a in answers if a.get("ok")]) >= INVALID_ANSWERS or len(answers) >= request.model_attempts:
@@ -44,7 +42,7 @@ def _delay_ms(request: RouteRequest, answers: list[dict[str, Any]]) -> int:
     if not answers or answers[-1].get("ok"):
         return 0
     key = f"{request.state.workflow}/{request.state.hop}/model"
-    return backoff_ms(len(failures), key, INITIAL_MS, MAX_MS, retry_after_ms=answers[-1]["error"].get("retry_after_ms"))
+    return backoff_ms(len(failures), key, initial_ms=INITIAL_MS, max_ms=MAX_MS, retry_after_ms=answers[-1]["error"].get("retry_after_ms"))
 
 
 def _question(request: RouteRequest, answers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def _question(request: RouteRequest, answers: list[dict[str, Any]]) -> dict[str,
     invalid = next((a for a in answers if a.get("ok")), None)
     if invalid is not None:
         said = str(invalid.get("content", ""))[:LONGEST_TEXT] or "(empty)"
-        complaint = f"That is not a valid answer: {invalid.get('problem', 'invalid')}. Answer with one of: {', '.join(names)}."
+        complaint = f"That is not a valid answer: {read_answer(str(invalid.get('content', '')), candidates)[1]}. Answer with one of: {', '.join(names)}."
         messages += [{"role": "assistant", "content": said}, {"role": "user", "content": complaint}]
     return {"kind": "model", "name": "next_agent", "messages": messages, "schema": answer_schema(names)}
 
@@ -93,21 +91,6 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {_shortened(name): _shortened(item) for name, item in value.items()}
     return [_shortened(item) for item in value] if isinstance(value, list) else value
-
-
-def read_answer(content: str, candidates: tuple[Candidate, ...]) -> tuple[dict[str, Any], str | None]:
-    """The model's answer, and what is wrong with it (None: nothing; then `agent` is a candidate's name or "none")."""
-    fenced = FENCE.match(content)
-    try:
-        answer = orjson.loads(fenced.group(1) if fenced else content)
-    except ValueError:
-        return {}, "it is empty" if not content.strip() else f"it is not JSON: {content[:60]!r}"
-    if not isinstance(answer, dict):
-        return {}, "it is not a JSON object"
-    name = answer.get("agent")
-    if name != NOBODY and name not in {candidate.agent.name for candidate in candidates}:
-        return {}, f"{str(name)[:60]!r} is not among the candidates"
-    return answer, None
 
 
 def _decision(request: RouteRequest, outcome: dict[str, Any], answer: dict[str, Any]) -> Decision:

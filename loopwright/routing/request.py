@@ -100,7 +100,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question for the outside. `payload` is what a performer is given (`kind` is model or embedding); `delay_ms` to wait before asking."""
+    """A question for the outside. `payload` is for the performer (its `kind` is model or embedding); `delay_ms` to wait before."""
 
     payload: dict[str, Any]
     delay_ms: int = 0

@@ -1,5 +1,6 @@
 """The steps that need nobody: end, declared, contract mask, fallback."""
 
+from loopwright.routing.answer import read_answer
 from loopwright.routing.request import Decision, RouteRequest, towards
 from loopwright.workflow.document import size_of
 
@@ -52,6 +53,15 @@ def contracts(request: RouteRequest) -> Decision | None:
 def fallback(request: RouteRequest) -> Decision:
     """Nobody could decide: a person has to."""
     names = ", ".join(candidate.agent.name for candidate in request.masked.candidates)
-    problems = [str(answer.get("problem") or answer.get("error", {}).get("message", "")) for answer in request.answers]
-    why = next((problem for problem in reversed(problems) if problem), "no step of the chain decided")
-    return Decision("park", "fallback", f"undecided between {names}: {why}"[:1000])
+    return Decision("park", "fallback", f"undecided between {names}: {_why_undecided(request)}"[:1000])
+
+
+def _why_undecided(request: RouteRequest) -> str:
+    if not request.answers:
+        return "no step of the chain decided"
+    last = request.answers[-1]
+    if not last.get("ok"):
+        return f"the {last.get('kind')} did not answer: {last['error'].get('class')}: {last['error'].get('message')}"
+    if last.get("kind") == "model":
+        return f"the model's answer cannot be used: {read_answer(str(last.get('content', '')), request.masked.candidates)[1]}"
+    return "the descriptions are equally close to the document"
