@@ -88,12 +88,13 @@ def _compile(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
 
 def _place_of_reference(schema: Any, message: str) -> tuple[list[str | int], object]:
     """Where in `schema` the $ref stands that `message` speaks of: the library does not say."""
+    part = 0 if "Retrieval" in message or "base URI" in message else 2  # the document, or the place in it
     todo: list[tuple[list[str | int], Any]] = [([], schema)]
     while todo:
         place, node = todo.pop()
         if isinstance(node, Mapping):
             reference = node.get("$ref")
-            if isinstance(reference, str) and reference.partition("#")[0 if "Retrieval" in message or "base URI" in message else 2] in message:
+            if isinstance(reference, str) and reference.partition("#")[part] in message:
                 return [*place, "$ref"], reference
             todo.extend(([*place, str(name)], child) for name, child in node.items())
         elif isinstance(node, list):
