@@ -52,7 +52,8 @@ def _question(request: RouteRequest, answers: list[dict[str, Any]]) -> dict[str,
     invalid = next((a for a in answers if a.get("ok")), None)
     if invalid is not None:
         said = str(invalid.get("content", ""))[:LONGEST_TEXT] or "(empty)"
-        complaint = f"That is not a valid answer: {read_answer(str(invalid.get('content', '')), candidates)[1]}. Answer with one of: {', '.join(names)}."
+        problem = read_answer(str(invalid.get("content", "")), candidates)[1]
+        complaint = f"That is not a valid answer: {problem}. Answer with one of: {', '.join(names)}."
         messages += [{"role": "assistant", "content": said}, {"role": "user", "content": complaint}]
     return {"kind": "model", "name": "next_agent", "messages": messages, "schema": answer_schema(names)}
 

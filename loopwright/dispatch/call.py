@@ -1,0 +1,52 @@
+"""The call to an agent: its address, headers and body. The address comes from the definition alone, never from a message."""
+
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from loopwright.dispatch.state import Branch, DispatchState
+from loopwright.message import record_id, trace_of
+from loopwright.registry.catalogue import Agent
+from loopwright.step import Call
+
+
+def call_id(state: DispatchState, branch: str) -> str:
+    """The id of the call that is under way for a branch."""
+    return f"{state.hop}/{branch}/{state.branches[branch].attempts}"
+
+
+def idempotency_key(workflow: str, hop: int, branch: str) -> str:
+    """The same for every attempt at one (workflow, hop, branch)."""
+    return record_id(workflow, hop, branch, "call")
+
+
+def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gateway_url: str) -> Call:
+    """The POST to `agent` for this branch."""
+    asked: Branch = state.branches[branch]
+    definition = agent.definition
+    payload: dict[str, Any] = {
+        "url": definition.endpoint,
+        "timeout_ms": definition.timeout_ms,
+        "concurrency": {"key": f"{definition.team}/{definition.name}", "limit": definition.concurrency},
+        "headers": {
+            "content-type": "application/json",
+            "accept": "application/json",
+            "idempotency-key": f'"{idempotency_key(workflow, state.hop, branch)}"',
+            "traceparent": trace_of(workflow, state.hop, branch, state.traceparent),
+            "ce-workflowid": _header_text(workflow),
+            "ce-hop": str(state.hop),
+            "ce-branch": branch,
+            "loopwright-agent": f"{definition.name}@{definition.version}",
+            "loopwright-attempt": str(asked.attempts),
+            "loopwright-deadline-ms": str(definition.timeout_ms),
+            "loopwright-callback": f"{gateway_url}/callbacks/{_header_text(workflow)}/{state.hop}/{branch}",
+        },
+        "body": orjson.dumps(asked.input).decode(),
+    }
+    return Call(call_id(state, branch), orjson.dumps(payload))
+
+
+def _header_text(text: str) -> str:
+    """A workflow id as it may stand in a header or a path: percent-encoded where it holds anything but plain letters."""
+    return quote(text, safe="-._~:")

@@ -1,0 +1,202 @@
+"""The dispatcher as a state machine. The first decision logged for a (workflow, hop) is acted on, any later one is counted and dropped.
+
+It decides nothing: it calls, tries again, waits for late replies, and writes what came of it to agent-messages.
+"""
+
+from dataclasses import replace
+
+import orjson
+
+from loopwright import schemas
+from loopwright.deadletter import dead_letter
+from loopwright.dispatch.call import call_id, request
+from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
+from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
+from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, UNKNOWN, Branch, DispatchState, dump, load
+from loopwright.message import Message, Rejected, encode, headers_of, read, uncarry
+from loopwright.registry.catalogue import Agent, Catalogue
+from loopwright.retry import backoff_ms
+from loopwright.settings import Settings
+from loopwright.step import Call, Emit, Record, Step
+
+UNKNOWN_AGENT_MS = 60_000
+
+
+class DispatchDecider:
+    """Implements `loopwright.step.Decider` for the dispatcher."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Dispatch with these limits, topics and gateway."""
+        self._settings = settings
+        self._topics = settings.topics
+        self._catalogue = Catalogue()
+
+    def on_definition(self, key: str, value: bytes | None) -> None:
+        """Take note of an agent definition."""
+        self._catalogue.apply(key, value)
+
+    def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
+        """Take up a decision or a late reply."""
+        raw = uncarry(record)
+        message = read(raw)
+        present = load(state)
+        if message.type == schemas.DECIDED:
+            return self._decided(key, present, message, raw, now_ms)
+        if message.type == schemas.CALLED_BACK:
+            return self._called_back(key, present, message, now_ms)
+        remedy = "write it to the topic it belongs to"
+        rejected = Rejected(raw, "unexpected-type", f"{message.type} does not belong on this topic", remedy, key)
+        return self._step(present, (dead_letter(rejected, self._topics.dead_letters, "dispatch", now_ms),), counts=("contradiction",))
+
+    def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:
+        """Go on with the outcome of a call."""
+        present = load(state)
+        hop, name, attempt = call_id.split("/", 2)
+        branch = present.branches.get(name)
+        if present.hop != int(hop) or branch is None or branch.status != CALLING or branch.attempts != int(attempt):
+            return self._step(present, counts=("late_outcome",))
+        agent = self._catalogue.get(present.team, branch.agent, branch.version)
+        if agent is None:
+            return self._failed(key, present, name, Failure("UnknownAgent", "its definition was removed", False), now_ms)
+        return self._judged(key, present, name, agent, judge(orjson.loads(outcome), agent, now_ms), now_ms)
+
+    def on_wake(self, key: str, state: bytes | None, in_flight: frozenset[str], now_ms: int) -> Step:
+        """Do what is due: call again, give up waiting, forget."""
+        present = load(state)
+        if not present.branches and present.forget_ms <= now_ms:
+            return Step(None)
+        step = self._step(present)
+        for name in present.branches:
+            current = load(step.state)
+            one = self._wake_branch(key, current, name, in_flight, now_ms)
+            step = replace(one, emits=step.emits + one.emits, calls=step.calls + one.calls, waiting=step.waiting or one.waiting)
+        return step
+
+    def _wake_branch(self, key: str, state: DispatchState, name: str, in_flight: frozenset[str], now_ms: int) -> Step:
+        branch = state.branches[name]
+        if branch.status == CALLING and call_id(state, name) in in_flight:
+            return self._step(state)
+        if branch.status in (CALLING, UNKNOWN):
+            return self._call(key, state, name, now_ms)
+        if branch.due_ms > now_ms:
+            return self._step(state)
+        if branch.status == BACKOFF:
+            return self._call(key, self._with(state, name, replace(branch, attempts=branch.attempts + 1, status=CALLING)), name, now_ms)
+        late = Failure("CallbackTimeout", "it accepted the call but did not reply in time", True, 202)
+        return self._failed(key, state, name, late, now_ms)
+
+    def _decided(self, key: str, state: DispatchState, message: Message, raw: Record, now_ms: int) -> Step:
+        if message.hop <= state.hop:
+            return self._step(state, counts=("second_decision",))
+        data = message.data
+        if data["outcome"] == "dispatch" and not data["targets"]:
+            why = "data.targets: the outcome is dispatch, but there is no target"
+            rejected = Rejected(raw, "wrong-type", why, "name a target, or decide for another outcome", key)
+            return self._step(state, (dead_letter(rejected, self._topics.dead_letters, "dispatch", now_ms),), counts=("contradiction",))
+        tokens = data.get("tokens", {})
+        taken = DispatchState(
+            hop=message.hop,
+            team=data.get("team", self._settings.team),
+            cause=message.id,
+            traceparent=message.traceparent,
+            forget_ms=now_ms + self._settings.limits.deduplication_ms,
+            pins=data["pins"],
+            decision={"calls": data.get("calls", 0), "tokens": sum(_whole(n) for n in tokens.values()), "cost": data.get("cost", 0.0)},
+        )
+        if data["outcome"] != "dispatch":
+            emits = () if data["strategy"] == "end" else (self._emit(settled(key, taken, data, now_ms)),)
+            return self._step(taken, emits, counts=(f"settled_{data['outcome']}",))
+        limits = self._settings.limits
+        forget_ms = min(data.get("deadline_ms", 0), now_ms + limits.deadline_ms) + limits.deduplication_ms
+        targets = {
+            t["branch"]: Branch(t["agent"], t["version"], t["input"], t.get("input_hash", ""), since_ms=now_ms) for t in data["targets"]
+        }
+        taken = replace(taken, forget_ms=forget_ms, branches=targets)
+        step = Step(dump(taken))
+        for name in targets:
+            one = self._call(key, self._with(load(step.state), name, replace(targets[name], attempts=1)), name, now_ms)
+            step = replace(one, emits=step.emits + one.emits, calls=step.calls + one.calls, waiting=step.waiting or one.waiting)
+        return step
+
+    def _call(self, key: str, state: DispatchState, name: str, now_ms: int) -> Step:
+        branch = state.branches[name]
+        agent = self._catalogue.get(state.team, branch.agent, branch.version)
+        if agent is None:
+            if branch.status == UNKNOWN and branch.due_ms <= now_ms:
+                why = f"no definition {state.team}/{branch.agent}@{branch.version}; publish it with `loopwright agents apply`"
+                return self._failed(key, state, name, Failure("UnknownAgent", why, False), now_ms)
+            due_ms = branch.due_ms if branch.status == UNKNOWN else now_ms + UNKNOWN_AGENT_MS
+            return self._step(self._with(state, name, replace(branch, status=UNKNOWN, due_ms=due_ms)), waiting=True)
+        if not agent.input.accepts(branch.input):
+            why = "; ".join(agent.input.errors(branch.input)[:3])
+            return self._failed(key, state, name, Failure("InputContractViolation", why, False), now_ms)
+        state = self._with(state, name, replace(branch, status=CALLING))
+        return self._step(state, calls=(request(key, state, name, agent, self._settings.gateway_url),), counts=("calls",))
+
+    def _called_back(self, key: str, state: DispatchState, message: Message, now_ms: int) -> Step:
+        name = str(message.data["branch"])
+        branch = state.branches.get(name)
+        if message.hop != state.hop or branch is None or branch.status not in (CALLING, CALLBACK):
+            return self._step(state, counts=("late_callback",))
+        agent = self._catalogue.get(state.team, branch.agent, branch.version)
+        if agent is None or agent.definition.reply != "callback":
+            return self._step(state, counts=("unexpected_callback",))
+        if "output" not in message.data:
+            error = message.data.get("error", {})
+            why = str(error.get("message") or error.get("detail") or "the agent reported an error")[:500]
+            failure = Failure(str(error.get("class", "AgentError"))[:80], why, error.get("retryable") is True, 202)
+            return self._failed(key, state, name, failure, now_ms)
+        return self._judged(key, state, name, agent, check_output(message.data["output"], {}, agent, 202), now_ms)
+
+    def _judged(self, key: str, state: DispatchState, name: str, agent: Agent, verdict: Replied | Accepted | Failure, now_ms: int) -> Step:
+        branch = state.branches[name]
+        if isinstance(verdict, Failure):
+            return self._failed(key, state, name, verdict, now_ms)
+        if isinstance(verdict, Accepted):
+            due_ms = now_ms + agent.definition.callback_timeout_ms
+            return self._step(self._with(state, name, replace(branch, status=CALLBACK, due_ms=due_ms)), counts=("accepted",))
+        emit = self._emit(replied(key, state, name, verdict, now_ms))
+        return self._step(self._without(state, name), (emit,), counts=("replies",))
+
+    def _failed(self, key: str, state: DispatchState, name: str, failure: Failure, now_ms: int) -> Step:
+        branch = state.branches[name]
+        agent = self._catalogue.get(state.team, branch.agent, branch.version)
+        if failure.retryable and agent is not None and branch.attempts < agent.definition.retry.attempts:
+            policy = agent.definition.retry
+            pause = backoff_ms(
+                branch.attempts,
+                f"{key}/{state.hop}/{name}",
+                initial_ms=policy.initial_ms,
+                max_ms=policy.max_ms,
+                multiplier=policy.multiplier,
+                retry_after_ms=failure.retry_after_ms,
+            )
+            return self._step(self._with(state, name, replace(branch, status=BACKOFF, due_ms=now_ms + pause)), counts=("retries",))
+        failed = agent_failed(key, state, name, failure, now_ms)
+        letter = failure_letter(key, state, name, failure, failed, self._topics.dead_letters)
+        return self._step(self._without(state, name), (self._emit(failed), letter), counts=("agent_failures",))
+
+    def _emit(self, message: Message) -> Emit:
+        return Emit(self._topics.messages, message.workflow.encode(), encode(message), headers_of(message))
+
+    def _with(self, state: DispatchState, name: str, branch: Branch) -> DispatchState:
+        return replace(state, branches={**state.branches, name: branch})
+
+    def _without(self, state: DispatchState, name: str) -> DispatchState:
+        return replace(state, branches={other: branch for other, branch in state.branches.items() if other != name})
+
+    def _step(
+        self,
+        state: DispatchState,
+        emits: tuple[Emit, ...] = (),
+        calls: tuple[Call, ...] = (),
+        counts: tuple[str, ...] = (),
+        waiting: bool = False,
+    ) -> Step:
+        due = [branch.due_ms for branch in state.branches.values() if branch.status != CALLING]
+        wake_at = min(due, default=None) if state.branches else state.forget_ms
+        return Step(dump(state), emits, calls, wake_at, counts, waiting)
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0

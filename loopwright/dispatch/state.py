@@ -1,0 +1,53 @@
+"""The dispatcher's state of one workflow: the decision it acts on, and the calls that are not answered yet."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import orjson
+
+STATE_VERSION = 1
+CALLING, BACKOFF, CALLBACK, UNKNOWN = "calling", "backoff", "callback", "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One target of the decision. `due_ms` is when a pause, a callback or the wait for a definition ends; `attempts` counts calls made."""
+
+    agent: str
+    version: int
+    input: dict[str, Any]
+    input_hash: str
+    status: str = CALLING
+    attempts: int = 0
+    due_ms: int = 0
+    since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchState:
+    """`hop` is the last one that a decision was taken up for; decisions for it or an earlier one are ignored."""
+
+    hop: int = 0
+    team: str = ""
+    cause: str = ""
+    traceparent: str = ""
+    forget_ms: int = 0
+    pins: dict[str, int] = field(default_factory=dict)
+    decision: dict[str, Any] = field(default_factory=dict)
+    branches: dict[str, Branch] = field(default_factory=dict)
+
+
+def dump(state: DispatchState) -> bytes:
+    """The state as JSON, with its version."""
+    return orjson.dumps({"v": STATE_VERSION, **asdict(state)})
+
+
+def load(raw: bytes | None) -> DispatchState:
+    """The state in `raw`, of this version or an older one; a new one for None."""
+    if raw is None:
+        return DispatchState()
+    body = orjson.loads(raw)
+    known = {f.name for f in fields(DispatchState)}
+    values = {name: value for name, value in body.items() if name in known}
+    values["branches"] = {name: Branch(**branch) for name, branch in values.get("branches", {}).items()}
+    return DispatchState(**values)

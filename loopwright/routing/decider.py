@@ -1,0 +1,193 @@
+"""The router as a state machine: fold a message, ask what has to be asked, write the decision. It calls no agent.
+
+Its state is a function of agent-messages. A question that is under way is kept beside it, and is asked again after a restore; the decision
+that reached the log first is the one that counts (see `loopwright.dispatch`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from loopwright import schemas
+from loopwright.deadletter import dead_letter
+from loopwright.message import Message, Rejected, encode, headers_of, read, record_id, trace_of, uncarry
+from loopwright.registry.catalogue import Agent, Catalogue
+from loopwright.routing.chain import decide, steps_for
+from loopwright.routing.record import decided
+from loopwright.routing.request import Ask, Decision, RouteRequest, RoutingStep
+from loopwright.settings import Settings
+from loopwright.step import Call, Emit, Step
+from loopwright.workflow.fold import Applied, Contradiction, fold
+from loopwright.workflow.result import result_of
+from loopwright.workflow.state import WorkflowState, from_json, to_json
+from loopwright.workflow.transitions import ENDED, OPEN, Event, Phase, after
+
+SOURCE = "/loopwright/route"
+REPEAT_DEADLINE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question under way: its number within the hop, whom it is for, the outcomes so far, when it is due, when the first was asked (ms)."""
+
+    number: int
+    kind: str
+    answers: tuple[dict[str, Any], ...]
+    due_ms: int
+    since_ms: int
+
+    def call_id(self, hop: int) -> str:
+        """The id of its call."""
+        return f"{hop}.{self.number}"
+
+
+class RouteDecider:
+    """Implements `loopwright.step.Decider` for the router."""
+
+    def __init__(self, settings: Settings, steps: Sequence[RoutingStep] | None = None) -> None:
+        """Route with `steps`, or with the chain that the settings ask for."""
+        self._settings = settings
+        self._topics = settings.topics
+        self._steps = steps or steps_for(bool(settings.llm_base_url))
+        self._catalogue = Catalogue()
+
+    def on_definition(self, key: str, value: bytes | None) -> None:
+        """Take note of an agent definition."""
+        self._catalogue.apply(key, value)
+
+    def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
+        """Fold one record of agent-messages."""
+        raw = uncarry(record)
+        message = read(raw)
+        message = replace(message, logged_ms=min(message.logged_ms, now_ms))
+        present, question = _load(state)
+        folded = fold(present, message, self._settings.limits, self._settings.team)
+        if isinstance(folded, Applied):
+            return self._go_on(folded.state, now_ms)
+        if isinstance(folded, Contradiction):
+            rejected = Rejected(raw, folded.cause, folded.why, folded.remedy, key)
+            letter = dead_letter(rejected, self._topics.dead_letters, "route", now_ms)
+            return Step(state, (letter,), wake_at_ms=self._wake_at(present, question), counts=("contradiction",))
+        return Step(state, wake_at_ms=self._wake_at(present, question), counts=(folded.count,))
+
+    def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:  # noqa: ARG002  # the interface
+        """Go on with the answer to a question."""
+        present, question = _load(state)
+        if present is None or question is None or question.call_id(present.hop) != call_id or present.phase is not Phase.ROUTING:
+            return Step(state, wake_at_ms=self._wake_at(present, question), counts=("late_answer",))
+        answer = {**_trimmed(orjson.loads(outcome)), "kind": question.kind}
+        return self._route(present, replace(question, answers=(*question.answers, answer)), now_ms)
+
+    def on_wake(self, key: str, state: bytes | None, in_flight: frozenset[str], now_ms: int) -> Step:  # noqa: ARG002  # the interface
+        """Do what is due: forget, let the deadline pass, ask again, or route what waited for its team."""
+        present, question = _load(state)
+        if present is None:
+            return Step(None)
+        if present.phase in ENDED:
+            forget_ms = present.ended_ms + self._settings.limits.deduplication_ms
+            return Step(None) if now_ms >= forget_ms else Step(state, wake_at_ms=forget_ms)
+        emits = (self._deadline_record(present, now_ms),) if now_ms >= present.deadline_ms else ()
+        step = Step(state, wake_at_ms=self._wake_at(present, question))
+        if present.phase is Phase.ROUTING and not emits:
+            under_way = question is not None and (question.call_id(present.hop) in in_flight or question.due_ms > now_ms)
+            step = step if under_way else self._route(present, replace(question, due_ms=now_ms) if question else None, now_ms)
+        wake_at = now_ms + REPEAT_DEADLINE_MS if emits else step.wake_at_ms
+        return replace(step, emits=(*step.emits, *emits), wake_at_ms=wake_at)
+
+    def _go_on(self, state: WorkflowState, now_ms: int) -> Step:
+        if state.phase is Phase.ROUTING:
+            return self._route(state, None, now_ms)
+        emits = (self._result(state, now_ms),) if state.phase in ENDED else ()
+        return Step(_dump(state, None), emits, wake_at_ms=self._wake_at(state, None))
+
+    def _agents(self, state: WorkflowState) -> dict[str, Agent]:
+        if state.pins:
+            return self._catalogue.pinned(state.team, state.pins)
+        return dict(self._catalogue.team(state.team))
+
+    def _route(self, state: WorkflowState, question: Question | None, now_ms: int) -> Step:
+        agents = self._agents(state)
+        if not agents:
+            return Step(_dump(state, None), wake_at_ms=state.deadline_ms, counts=("waiting_for_team",), waiting=True)
+        answers = question.answers if question else ()
+        settings = self._settings
+        request = RouteRequest(state, agents, settings.routing, settings.limits, settings.llm_attempts, answers)
+        chosen = decide(request, self._steps)
+        since_ms = question.since_ms if question else now_ms
+        if isinstance(chosen, Ask):
+            return self._ask(state, chosen, question, now_ms)
+        return self._decided(request, chosen, now_ms - since_ms, now_ms)
+
+    def _ask(self, state: WorkflowState, ask: Ask, question: Question | None, now_ms: int) -> Step:
+        answers = question.answers if question else ()
+        since_ms = question.since_ms if question else now_ms
+        waited = question is not None and question.number == len(answers) + 1 and question.due_ms <= now_ms
+        due_ms = now_ms if waited else now_ms + ask.delay_ms
+        asked = Question(len(answers) + 1, ask.payload["kind"], answers, due_ms, since_ms)
+        wake_at = min(due_ms, state.deadline_ms) if due_ms > now_ms else state.deadline_ms
+        calls = () if due_ms > now_ms else (Call(asked.call_id(state.hop), orjson.dumps(ask.payload)),)
+        return Step(_dump(state, asked), calls=calls, wake_at_ms=wake_at, counts=("questions",))
+
+    def _decided(self, request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int) -> Step:
+        record = decided(request, decision, duration_ms, now_ms, self._settings)
+        emits = [Emit(self._topics.decisions, record.workflow.encode(), encode(record), headers_of(record))]
+        state = request.state
+        if decision.strategy == "end":
+            state = self._ended(state, decision, record.id, now_ms)
+            if state.phase in ENDED:
+                emits.append(self._result(state, now_ms))
+        else:
+            state = replace(state, phase=after(state.phase, Event.DISPATCHED) or state.phase)
+        return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state, None), counts=(f"decided_{decision.strategy}",))
+
+    def _ended(self, state: WorkflowState, decision: Decision, cause: str, now_ms: int) -> WorkflowState:
+        """An end that follows from the log alone is applied at once: made again after a crash, it is the same."""
+        data = {"outcome": decision.outcome, "reason": decision.reason}
+        settled = Message(cause, schemas.SETTLED, SOURCE, state.workflow, data, state.hop, time_ms=now_ms, logged_ms=now_ms)
+        folded = fold(state, settled, self._settings.limits, self._settings.team)
+        return folded.state if isinstance(folded, Applied) else state
+
+    def _result(self, state: WorkflowState, now_ms: int) -> Emit:
+        result = result_of(state, now_ms)
+        return Emit(self._topics.results, result.workflow.encode(), encode(result), headers_of(result))
+
+    def _deadline_record(self, state: WorkflowState, now_ms: int) -> Emit:
+        passed = Message(
+            id=record_id(state.workflow, state.hop, str(state.deadline_ms), schemas.DEADLINE_PASSED),
+            type=schemas.DEADLINE_PASSED,
+            source=SOURCE,
+            workflow=state.workflow,
+            hop=state.hop,
+            time_ms=now_ms,
+            causation=state.cause,
+            traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
+            data={"deadline_ms": state.deadline_ms},
+        )
+        return Emit(self._topics.messages, passed.workflow.encode(), encode(passed), headers_of(passed))
+
+    def _wake_at(self, state: WorkflowState | None, question: Question | None) -> int | None:
+        if state is None:
+            return None
+        if state.phase in OPEN:
+            return min(state.deadline_ms, question.due_ms) if question else state.deadline_ms
+        return state.ended_ms + self._settings.limits.deduplication_ms
+
+
+def _trimmed(outcome: dict[str, Any]) -> dict[str, Any]:
+    """An outcome as it is kept in state: an over-long answer cannot be valid, and is cut."""
+    return {**outcome, "content": str(outcome["content"])[:4000]} if "content" in outcome else outcome
+
+
+def _load(state: bytes | None) -> tuple[WorkflowState | None, Question | None]:
+    if state is None:
+        return None, None
+    body = orjson.loads(state)
+    asked = body.pop("question", None)
+    question = Question(asked["number"], asked["kind"], tuple(asked["answers"]), asked["due_ms"], asked["since_ms"]) if asked else None
+    return from_json(body), question
+
+
+def _dump(state: WorkflowState, question: Question | None) -> bytes:
+    return orjson.dumps({**to_json(state), "question": question} if question else to_json(state))

@@ -1,0 +1,54 @@
+"""The decision as a record of routing-decisions."""
+
+from typing import Any
+
+from loopwright import schemas
+from loopwright.message import Message, record_id, trace_of
+from loopwright.routing.request import Decision, RouteRequest
+from loopwright.settings import Settings
+
+SOURCE = "/loopwright/route"
+
+
+def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int, settings: Settings) -> Message:
+    """The record that says who is next and why, with everything that the dispatcher needs to act on it."""
+    state = request.state
+    tokens, asked = tokens_of(request.answers), [a for a in request.answers if a.get("kind") == "model"]
+    masked = request.masked if decision.strategy != "end" else None
+    data: dict[str, Any] = {
+        "outcome": decision.outcome,
+        "strategy": decision.strategy,
+        "reason": decision.reason,
+        "targets": [
+            {"branch": t.branch, "agent": t.agent, "version": t.version, "input": t.input, "input_hash": t.input_hash}
+            for t in decision.targets
+        ],
+        "candidates": [c.agent.name for c in masked.candidates] if masked else [],
+        "rejected": [{"agent": name, "why": why} for name, why in masked.rejected.items()] if masked else [],
+        "confidence": decision.confidence,
+        "model": decision.model,
+        "calls": len(asked),
+        "tokens": tokens,
+        "cost": tokens["prompt"] * settings.llm_price_prompt / 1e6 + tokens["completion"] * settings.llm_price_completion / 1e6,
+        "duration_ms": duration_ms,
+        "pins": {name: agent.version for name, agent in request.agents.items()},
+        "team": state.team,
+        "deadline_ms": state.deadline_ms,
+    }
+    return Message(
+        id=record_id(state.workflow, state.hop, "", schemas.DECIDED),
+        type=schemas.DECIDED,
+        source=SOURCE,
+        workflow=state.workflow,
+        hop=state.hop,
+        time_ms=now_ms,
+        causation=state.cause,
+        traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
+        data=data,
+    )
+
+
+def tokens_of(answers: tuple[dict[str, Any], ...]) -> dict[str, int]:
+    """Prompt and completion tokens of all the questions asked for one decision."""
+    used = [a.get("tokens") or {} for a in answers if a.get("kind") == "model"]
+    return {name: sum(int(tokens.get(name) or 0) for tokens in used) for name in ("prompt", "completion")}

@@ -1,0 +1,38 @@
+"""The end of a workflow as a record of workflow-results."""
+
+from dataclasses import asdict
+
+from loopwright import schemas
+from loopwright.message import Message, record_id, trace_of
+from loopwright.workflow.state import WorkflowState
+from loopwright.workflow.transitions import Phase
+
+RESULT_TYPES = {
+    Phase.COMPLETED: schemas.WORKFLOW_COMPLETED,
+    Phase.FAILED: schemas.WORKFLOW_FAILED,
+    Phase.CANCELLED: schemas.CANCELLED,
+}
+
+
+def result_of(state: WorkflowState, now_ms: int) -> Message:
+    """The result of an ended workflow: how it ended and why, its document, path, duration and spend."""
+    kind = RESULT_TYPES[state.phase]
+    return Message(
+        id=record_id(state.workflow, 0, "", f"result/{kind}"),
+        type=kind,
+        source="/loopwright/route",
+        workflow=state.workflow,
+        hop=state.hop,
+        time_ms=now_ms,
+        causation=state.cause,
+        traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
+        data={
+            "document": state.document,
+            "hops": len(state.visits),
+            "path": state.path,
+            "duration_ms": max(0, state.ended_ms - state.started_ms),
+            "spend": asdict(state.spend),
+            "reason": state.reason,
+            "team": state.team,
+        },
+    )
