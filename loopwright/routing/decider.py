@@ -30,7 +30,7 @@ REPEAT_DEADLINE_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question under way: its number within the hop, whom it is for, the outcomes so far, when it is due, when the first was asked (ms)."""
+    """A question under way: its number within the hop, whom it is for, the outcomes so far; when it is due and since when (ms)."""
 
     number: int
     kind: str

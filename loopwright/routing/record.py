@@ -1,5 +1,6 @@
 """The decision as a record of routing-decisions."""
 
+from dataclasses import asdict
 from typing import Any
 
 from loopwright import schemas
@@ -19,10 +20,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         "outcome": decision.outcome,
         "strategy": decision.strategy,
         "reason": decision.reason,
-        "targets": [
-            {"branch": t.branch, "agent": t.agent, "version": t.version, "input": t.input, "input_hash": t.input_hash}
-            for t in decision.targets
-        ],
+        "targets": [asdict(target) for target in decision.targets],
         "candidates": [c.agent.name for c in masked.candidates] if masked else [],
         "rejected": [{"agent": name, "why": why} for name, why in masked.rejected.items()] if masked else [],
         "confidence": decision.confidence,
