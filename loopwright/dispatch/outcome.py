@@ -106,11 +106,9 @@ def retry_after_ms(header: str | None, now_ms: int) -> int | None:
     if not header:
         return None
     try:
-        return (
-            max(0, int(header) * 1000)
-            if header.strip().isdigit()
-            else max(0, int(parsedate_to_datetime(header).timestamp() * 1000) - now_ms)
-        )
+        if header.strip().isdigit():
+            return int(header) * 1000
+        return max(0, int(parsedate_to_datetime(header).timestamp() * 1000) - now_ms)
     except (ValueError, TypeError, OverflowError):
         return None
 
