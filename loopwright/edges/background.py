@@ -1,0 +1,156 @@
+"""Calls in the background: one asyncio loop per process, shared by every operator instance in it.
+
+A Flink task has one thread, and it must not wait for an agent. So calls run on a loop of their own, and come back through the inbox of
+the instance that asked for them. In Flink's thread mode the interpreter lives inside the JVM, which makes two rules hard ones: the loop's
+thread never ends (a Python-made thread that was attached to the JVM and then exits brings the JVM down), and what it holds is plain
+data: no operator, no context, no Java object, whose mere release would attach it.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from loopwright.step import Call, Performer
+
+log = logging.getLogger(__name__)
+
+_guard = threading.Lock()
+_shared: asyncio.AbstractEventLoop | None = None
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The loop of this process, started on first use and never stopped."""
+    global _shared
+    with _guard:
+        if _shared is None:
+            _shared = asyncio.new_event_loop()
+            threading.Thread(target=_shared.run_forever, name="loopwright-background", daemon=True).start()
+        return _shared
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call of `key` ended: JSON in `data`, or a `fault` where the performer broke its promise never to raise."""
+
+    key: str
+    call_id: str
+    data: bytes
+    fault: str = ""
+
+
+class Lane:
+    """The calls of one operator instance: `start` them, `take` what came back, `close` when the task ends.
+
+    At most `limit` run at a time; more wait in memory. `pipe` is the writing end of a pipe (or None), which the lane owns from now on: its
+    reader's going away ends the lane, as `close` does; and if it `rings`, one byte is written to it when outcomes wait and the last byte was
+    answered by `take`. An ended lane never hands out another outcome.
+    """
+
+    def __init__(self, performer: Performer, limit: int, pipe: int | None = None, rings: bool = False) -> None:
+        self._performer = performer
+        self._slots = asyncio.Semaphore(limit)
+        self._pipe = pipe
+        self._rings = rings
+        self._inbox: deque[Outcome] = deque()
+        self._arrived = threading.Event()
+        self._wake_pending = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = background_loop()
+        self.ended = False
+        self._loop.call_soon_threadsafe(self._open)
+
+    def start(self, key: str, call: Call) -> None:
+        """Have `call` performed; its outcome comes back under `key`. Called by the task's thread."""
+        self._loop.call_soon_threadsafe(self._spawn, key, call)
+
+    def take(self, limit: int) -> list[Outcome]:
+        """Up to `limit` outcomes, oldest first, without waiting. Called by the task's thread."""
+        self._wake_pending = False
+        self._arrived.clear()
+        found: list[Outcome] = []
+        while self._inbox and len(found) < limit and not self.ended:
+            found.append(self._inbox.popleft())
+        if self._inbox:
+            self.nudge()
+        return found
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something is there to take, at most `seconds`. Called by the task's thread."""
+        return bool(self._inbox) or self._arrived.wait(seconds)
+
+    def nudge(self) -> None:
+        """Ask for another wake-up, for work that the task's thread left over."""
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def close(self) -> None:
+        """Cancel the calls and close the performer. Safe to repeat, and from any thread; does not wait."""
+        self._loop.call_soon_threadsafe(self._end)
+
+    # -- from here on: the loop's thread alone
+
+    def _open(self) -> None:
+        if self._pipe is not None:
+            os.set_blocking(self._pipe, False)
+            self._loop.add_reader(self._pipe, self._end)  # the writing end of a pipe is "readable" once its reader is gone
+        self._ready = self._keep(self._performer.open())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _spawn(self, key: str, call: Call) -> None:
+        if not self.ended:
+            self._keep(self._perform(key, call))
+
+    async def _perform(self, key: str, call: Call) -> None:
+        try:
+            await asyncio.shield(self._ready)
+            async with self._slots:
+                data = await self._performer.perform(call)
+            self._deliver(Outcome(key, call.id, data))
+        except Exception as error:
+            log.exception("call %s of %s broke its performer", call.id, key)
+            self._deliver(Outcome(key, call.id, b"", fault=repr(error)))
+
+    def _deliver(self, outcome: Outcome) -> None:
+        if not self.ended:
+            self._inbox.append(outcome)
+            self._arrived.set()
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._pipe is not None and self._rings and not self._wake_pending and not self.ended:
+            self._wake_pending = True
+            try:
+                os.write(self._pipe, b"\x01")
+            except BrokenPipeError:
+                self._end()
+            except BlockingIOError:
+                pass  # the pipe is full of wakes
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._inbox.clear()
+        self._arrived.set()
+        if self._pipe is not None:
+            self._loop.remove_reader(self._pipe)
+            os.close(self._pipe)
+        for task in self._tasks:
+            task.cancel()
+        self._closing = self._loop.create_task(self._close_performer(tuple(self._tasks)))
+
+    async def _close_performer(self, cancelled: "tuple[asyncio.Task[None], ...]") -> None:
+        await asyncio.gather(*cancelled, return_exceptions=True)
+        try:
+            await self._performer.close()
+        except Exception:
+            log.exception("closing a performer failed")

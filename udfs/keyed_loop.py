@@ -1,0 +1,246 @@
+"""The shell round a decider: one keyed Flink operator that folds records, calls out, and folds the outcomes, without ever waiting.
+
+Per key it keeps one value in Flink's state: when its timer is due, and the decider's bytes. Calls run on the process's background loop and
+are not part of a checkpoint: what is pending stands in the decider's state, under a timer at most `guard_ms` away. Restored timers fire at
+once, the decider is told that nothing is in flight, and its pending calls are made again. Timers are never deleted; one that finds nothing
+due does nothing. Everything goes out on the main output: in thread mode a side output from a timer would fail the job.
+"""
+
+import logging
+import struct
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyflink.common import Row, Types
+from pyflink.datastream import RuntimeContext
+from pyflink.datastream.functions import KeyedBroadcastProcessFunction
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+
+from loopwright.edges.background import Lane, Outcome
+from loopwright.step import Call, Decider, Performer, Step
+from udfs.host import host_of
+from udfs.rows import row_of
+from udfs.wakeup import Kind, open_wakeup
+
+log = logging.getLogger(__name__)
+
+DEFINITIONS = MapStateDescriptor("definitions", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
+_ENVELOPE = struct.Struct(">BBQ")  # version, whether the decider has a state, when the timer is due (0: none is wanted)
+_VERSION = 1
+_BATCH = 1000  # outcomes and wakes handled before Flink's other work gets its turn
+
+
+def pack(due_ms: int, state: bytes | None) -> bytes | None:
+    """What is stored for a key; None where there is nothing to store."""
+    if state is None and not due_ms:
+        return None
+    return _ENVELOPE.pack(_VERSION, state is not None, due_ms) + (state or b"")
+
+
+def unpack(stored: bytes | None) -> tuple[int, bytes | None]:
+    """The timer's time in ms (0: none) and the decider's state. Raises ValueError for a version from the future."""
+    if stored is None:
+        return 0, None
+    version, present, due_ms = _ENVELOPE.unpack_from(stored)
+    if version != _VERSION:
+        raise ValueError(f"keyed state of version {version}; this code reads version {_VERSION}")
+    return due_ms, stored[_ENVELOPE.size :] if present else None
+
+
+class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
+    """Input 1: Row(workflow, record); input 2, broadcast: Row(name, definition or None). Output: Row(topic, key, value, headers).
+
+    `decider` and `performer` are importable factories, called when the task opens. At `max_in_flight` calls the operator takes no further
+    record until one comes back, which holds Kafka back. A decider or performer that raises fails the job: both promise not to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        decider: Callable[[], Decider],
+        performer: Callable[[], Performer],
+        max_in_flight: int = 1000,
+        wakeup: Kind = "auto",
+        guard_ms: int = 1000,
+        poll_ms: int = 5,
+    ) -> None:
+        self._name = name
+        self._make_decider = decider
+        self._make_performer = performer
+        self._max_in_flight = max_in_flight
+        self._wakeup_kind = wakeup
+        self._guard_ms = guard_ms
+        self._poll_ms = poll_ms
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Called by Flink when the task starts, before the first record and before restored timers fire."""
+        self._decider = self._make_decider()
+        self._state = runtime_context.get_state(ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY()))
+        self._metrics = runtime_context.get_metrics_group().add_group("loopwright")
+        self._counters: dict[str, Any] = {}
+        self._in_flight: dict[str, set[str]] = {}
+        self._outstanding = 0
+        self._waiting: set[str] = set()
+        self._to_wake: dict[str, None] = {}
+        self._catalogue_loaded = False
+        self._poll_at = 0
+        self._host = host_of(runtime_context)
+        self._wakeup = open_wakeup(self._wakeup_kind, self._host, self._name, self._poll_ms)
+        self._lane = Lane(self._make_performer(), self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
+
+    def close(self) -> None:
+        """Called by Flink when the task ends, though not in every case: see Lane for the other sign."""
+        if hasattr(self, "_lane"):
+            self._lane.close()
+
+    def process_element(self, value: Row, ctx: Any) -> Iterator[Row]:
+        """A record of a workflow; or, without a key, the mailbox's marker that outcomes wait."""
+        self._enter(ctx)
+        key = value[0]
+        if key is None:
+            yield from self._drain()
+            return
+        yield from self._hold_back()
+        self._host.set_key(key)
+        yield from self._fold(key, lambda state, now: self._decider.on_record(key, state, value[1], now))
+
+    def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Row]:
+        """A definition, or None where it was removed. Keys that waited for one are woken."""
+        self._enter(ctx)
+        name, definition = value[0], value[1]
+        catalogue = ctx.get_broadcast_state(DEFINITIONS)
+        if definition is None:
+            catalogue.remove(name)
+        else:
+            catalogue.put(name, definition)
+        self._decider.on_definition(name, definition)
+        self._to_wake.update(dict.fromkeys(self._waiting))
+        self._waiting.clear()
+        yield from self._drain()
+
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Row]:
+        """A key's timer, or the poll that rides on one."""
+        self._enter(ctx)
+        key = ctx.get_current_key()
+        polled = bool(self._poll_at) and timestamp >= self._poll_at
+        if polled:
+            self._poll_at = 0
+        yield from self._drain()
+        self._host.set_key(key)
+        due, _ = unpack(self._state.value())
+        if due and due <= timestamp:
+            yield from self._wake(key, timestamp)
+        self._poll()
+
+    def _enter(self, ctx: Any) -> None:
+        self._host.seen(ctx)
+        if not self._catalogue_loaded:
+            self._catalogue_loaded = True
+            for name, definition in ctx.get_broadcast_state(DEFINITIONS).items():
+                self._decider.on_definition(name, definition)
+
+    def _hold_back(self) -> Iterator[Row]:
+        while self._outstanding >= self._max_in_flight:
+            if self._lane.ended:
+                raise RuntimeError(f"{self._name}: the task has ended")
+            self._lane.wait(1.0)
+            yield from self._drain()
+
+    def _drain(self) -> Iterator[Row]:
+        """Fold what came back and wake the keys that are to be woken, at most a batch of each; the rest after Flink's other work."""
+        for outcome in self._lane.take(_BATCH):
+            yield from self._finish(outcome)
+        for key in list(self._to_wake)[:_BATCH]:
+            del self._to_wake[key]
+            self._host.set_key(key)
+            yield from self._wake(key)
+        if self._to_wake:
+            self._lane.nudge()
+
+    def _finish(self, outcome: Outcome) -> Iterator[Row]:
+        if outcome.fault:
+            raise RuntimeError(f"{self._name}: call {outcome.call_id} of {outcome.key} broke its performer: {outcome.fault}")
+        key = outcome.key
+        self._outstanding -= 1
+        self._in_flight[key].discard(outcome.call_id)
+        if not self._in_flight[key]:
+            del self._in_flight[key]
+        self._host.set_key(key)
+        yield from self._fold(key, lambda state, now: self._decider.on_outcome(key, state, outcome.call_id, outcome.data, now))
+
+    def _wake(self, key: str, at_ms: int = 0) -> Iterator[Row]:
+        """For the current key: its timer is due, or a definition came."""
+        in_flight = frozenset(self._in_flight.get(key, ()))
+        return self._fold(key, lambda state, now: self._decider.on_wake(key, state, in_flight, now), at_ms)
+
+    def _fold(self, key: str, ask: Callable[[bytes | None, int], Step], fired_ms: int = 0) -> Iterator[Row]:
+        """Ask the decider about the current key, and perform what it says. `fired_ms` is the time of the timer that led here, if one did."""
+        stored = self._state.value()
+        due, state = unpack(stored)
+        now = max(_now(), fired_ms)
+        try:
+            step = ask(state, now)
+        except Exception:
+            log.exception("%s: the decider raised for key %s", self._name, key)
+            raise
+        for call in step.calls:
+            self._start(key, call)
+        wanted = self._wanted(key, step, now)
+        due = self._arm(wanted, 0 if due <= fired_ms else due)
+        self._store(stored, pack(due if wanted or step.state is not None else 0, step.state))
+        for name in step.counts:
+            self._count(name)
+        self._poll()
+        for emit in step.emits:
+            yield row_of(emit)
+
+    def _start(self, key: str, call: Call) -> None:
+        of_key = self._in_flight.setdefault(key, set())
+        if call.id in of_key:
+            self._count("calls_already_in_flight")
+            return
+        of_key.add(call.id)
+        self._outstanding += 1
+        self._count("calls_started")
+        self._lane.start(key, call)
+
+    def _wanted(self, key: str, step: Step, now: int) -> int:
+        """When the key has to be woken at the latest, in ms; 0: never."""
+        times = [] if step.wake_at_ms is None else [max(step.wake_at_ms, now + 1)]
+        if key in self._in_flight:
+            times.append(now + self._guard_ms)
+        self._waiting.discard(key)
+        if step.waiting:
+            self._waiting.add(key)
+            times.append(now + max(self._guard_ms, len(self._waiting)))  # many that wait share a thousand wakes a second
+        return min(times, default=0)
+
+    def _arm(self, wanted: int, due: int) -> int:
+        """Set a timer for the current key where none is set that fires by then. Returns when the next one fires."""
+        if wanted and (not due or wanted < due):
+            self._host.set_timer(wanted)
+            return wanted
+        return due
+
+    def _poll(self) -> None:
+        """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on whatever key is the current one."""
+        if self._wakeup.poll_ms and not self._poll_at and (self._outstanding or self._to_wake):
+            self._poll_at = _now() + self._wakeup.poll_ms
+            self._host.set_timer(self._poll_at)
+
+    def _store(self, before: bytes | None, after: bytes | None) -> None:
+        if after is None:
+            if before is not None:
+                self._state.clear()
+        elif after != before:
+            self._state.update(after)
+
+    def _count(self, name: str) -> None:
+        if name not in self._counters:
+            self._counters[name] = self._metrics.counter(name)
+        self._counters[name].inc()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

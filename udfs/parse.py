@@ -1,0 +1,47 @@
+"""From records as they stood in a topic to records with a key: the place where bad input becomes a stream of its own."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyflink.common import Row
+from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
+
+from loopwright.step import Emit, Record
+from udfs.rows import OUTPUT, row_of
+
+REJECTED = OutputTag("rejected", OUTPUT)
+
+Parse = Callable[[Record], tuple[str, bytes] | Emit | None]
+
+
+class ParseRecords(ProcessFunction):  # type: ignore[misc]  # pyflink is untyped
+    """Rows of `udfs.records.kafka_source` become Row(workflow, record) on the main output, or a dead letter on `REJECTED`.
+
+    `make_parse` is an importable factory, called when the task opens; what it makes must not raise. None is counted as `skipped`.
+    """
+
+    def __init__(self, make_parse: Callable[[], Parse]) -> None:
+        self._make_parse = make_parse
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Called by Flink when the task starts."""
+        metrics = runtime_context.get_metrics_group().add_group("loopwright")
+        self._parse = self._make_parse()
+        self._skipped, self._rejected = metrics.counter("skipped"), metrics.counter("rejected")
+
+    def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
+        """Parse one record."""
+        parsed = self._parse(record_of(value))
+        if parsed is None:
+            self._skipped.inc()
+        elif isinstance(parsed, Emit):
+            self._rejected.inc()
+            yield REJECTED, row_of(parsed)
+        else:
+            yield Row(*parsed)
+
+
+def record_of(row: Row) -> Record:
+    """The record in a row of `udfs.records.kafka_source`."""
+    topic, partition, offset, timestamp_ms, key, value, headers = row
+    return Record(topic, partition, offset, timestamp_ms, key, value, dict(headers or {}))
