@@ -37,7 +37,7 @@ def _data(required: dict[str, Any], optional: dict[str, Any] | None = None) -> d
 
 
 _CALL = {"agent": NAME, "version": {"type": "integer", "minimum": 1}, "branch": NAME, "attempts": COUNT, "pins": PINS, "decision": SPEND}
-_TARGET = _data({"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT})
+_TARGET = _data({"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT}, {"input_hash": TEXT})
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     STARTED: _data(
@@ -64,6 +64,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "pins": PINS,
         },
         {
+            "team": NAME,
+            "deadline_ms": COUNT,
             "calls": COUNT,
             "tokens": OBJECT,
             "cost": NUMBER,

@@ -4,6 +4,7 @@ It decides nothing: it calls, tries again, waits for late replies, and writes wh
 """
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -108,13 +109,11 @@ class DispatchDecider:
             return self._step(taken, emits, counts=(f"settled_{data['outcome']}",))
         limits = self._settings.limits
         forget_ms = min(data.get("deadline_ms", 0), now_ms + limits.deadline_ms) + limits.deduplication_ms
-        targets = {
-            t["branch"]: Branch(t["agent"], t["version"], t["input"], t.get("input_hash", ""), since_ms=now_ms) for t in data["targets"]
-        }
+        targets = {target["branch"]: _branch(target, now_ms) for target in data["targets"]}
         taken = replace(taken, forget_ms=forget_ms, branches=targets)
         step = Step(dump(taken))
-        for name in targets:
-            one = self._call(key, self._with(load(step.state), name, replace(targets[name], attempts=1)), name, now_ms)
+        for name, branch in targets.items():
+            one = self._call(key, self._with(load(step.state), name, replace(branch, attempts=1)), name, now_ms)
             step = replace(one, emits=step.emits + one.emits, calls=step.calls + one.calls, waiting=step.waiting or one.waiting)
         return step
 
@@ -196,6 +195,10 @@ class DispatchDecider:
         due = [branch.due_ms for branch in state.branches.values() if branch.status != CALLING]
         wake_at = min(due, default=None) if state.branches else state.forget_ms
         return Step(dump(state), emits, calls, wake_at, counts, waiting)
+
+
+def _branch(target: dict[str, Any], now_ms: int) -> Branch:
+    return Branch(target["agent"], target["version"], target["input"], target.get("input_hash", ""), since_ms=now_ms)
 
 
 def _whole(value: object) -> int:
