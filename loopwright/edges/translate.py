@@ -98,3 +98,75 @@ def kafka_error(name: str, text: str, what: str, servers: str, retriable: bool =
     """The error for a Kafka code `name` (such as "_TRANSPORT"), said as `text`, met while doing `what` at the brokers `servers`."""
     kind = KAFKA.get(name, Retryable if retriable else Terminal)
     return kind(what, f"{servers}: {text} ({name})", _KAFKA_REMEDIES[kind])
+
+
+MODEL: Mapping[str, tuple[str, bool]] = {  # exception class of openai -> (our error class, is it worth trying again)
+    "OpenAIError": ("Unavailable", False),
+    "APIError": ("Unavailable", True),
+    "APIConnectionError": ("Unavailable", True),
+    "APITimeoutError": ("Timeout", True),
+    "APIStatusError": ("BadRequest", False),
+    "BadRequestError": ("BadRequest", False),
+    "AuthenticationError": ("Unauthorized", False),
+    "OAuthError": ("Unauthorized", False),
+    "PermissionDeniedError": ("Unauthorized", False),
+    "SubjectTokenProviderError": ("Unauthorized", False),
+    "NotFoundError": ("NotFound", False),
+    "ConflictError": ("Unavailable", True),
+    "UnprocessableEntityError": ("BadRequest", False),
+    "RateLimitError": ("RateLimited", True),
+    "InternalServerError": ("Unavailable", True),
+    "APIResponseValidationError": ("InvalidAnswer", True),
+    "LengthFinishReasonError": ("InvalidAnswer", True),
+    "ContentFilterFinishReasonError": ("InvalidAnswer", True),
+    "InvalidWebhookSignatureError": ("InvalidAnswer", False),
+    "WebSocketConnectionClosedError": ("Unavailable", True),
+    "WebSocketQueueFullError": ("Unavailable", True),
+}
+
+HTTP: Mapping[str, str] = {  # exception class of aiohttp -> our error class
+    "ClientError": "ConnectionFailed",
+    "ClientConnectionError": "ConnectionFailed",
+    "ClientConnectorError": "ConnectionFailed",  # by its errno: ConnectionRefused
+    "UnixClientConnectorError": "ConnectionFailed",
+    "ClientProxyConnectionError": "ConnectionFailed",
+    "ClientHttpProxyError": "ConnectionFailed",
+    "ServerConnectionError": "ConnectionFailed",
+    "ClientConnectorDNSError": "DnsFailure",
+    "ClientSSLError": "TlsError",
+    "ClientConnectorSSLError": "TlsError",
+    "ClientConnectorCertificateError": "TlsError",
+    "ServerFingerprintMismatch": "TlsError",
+    "ClientOSError": "ConnectionReset",
+    "ClientConnectionResetError": "ConnectionReset",
+    "ServerDisconnectedError": "ConnectionReset",
+    "ClientPayloadError": "ConnectionReset",
+    "UploadAbortedError": "ConnectionReset",
+    "ServerTimeoutError": "Timeout",
+    "ConnectionTimeoutError": "Timeout",
+    "SocketTimeoutError": "Timeout",
+    "InvalidURL": "InvalidUrl",
+    "InvalidUrlClientError": "InvalidUrl",
+    "NonHttpUrlClientError": "InvalidUrl",
+    "InvalidUrlRedirectClientError": "InvalidUrl",
+    "NonHttpUrlRedirectClientError": "InvalidUrl",
+    "RedirectClientError": "Redirected",
+    "TooManyRedirects": "Redirected",
+    "ClientResponseError": "InvalidResponse",
+    "ContentTypeError": "InvalidResponse",
+    "WSServerHandshakeError": "InvalidResponse",
+}
+
+
+def model_error(error: Exception) -> tuple[str, bool]:
+    """(our error class, is it worth trying again) of an exception of the openai client, by the nearest class that the table names."""
+    return next((MODEL[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in MODEL), ("Internal", False))
+
+
+def http_error(error: Exception) -> str:
+    """Our error class of an exception of aiohttp, by the nearest class that the table names."""
+    if isinstance(error, TimeoutError):
+        return "Timeout"
+    if isinstance(getattr(error, "os_error", error), ConnectionRefusedError):
+        return "ConnectionRefused"
+    return next((HTTP[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in HTTP), "Internal")

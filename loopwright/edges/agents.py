@@ -1,0 +1,147 @@
+"""POSTs to agents: one call, one outcome. The agent is not trusted: its body is capped, redirects are not followed, its time is limited.
+What the status means is for the dispatcher to decide; here it is carried as it came.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+
+from loopwright.edges.outcome import said, since_ms
+from loopwright.edges.translate import http_error
+from loopwright.settings import Settings
+from loopwright.step import Call
+
+MAX_RESPONSE_BYTES = 1024 * 1024
+KEPT_HEADERS = ("content-type", "retry-after", "loopwright-next", "loopwright-usage", "idempotent-replayed", "location")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2: token
+_BREAKING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_OURS = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "cookie"}
+_IDLE_S = 4.0  # shorter than uvicorn's 5 s, so that a connection is not taken up while its server closes it
+
+
+class _Failed(Exception):
+    """A call that has no response to show: its error class, what is said of it, and the status where there was one."""
+
+    def __init__(self, kind: str, message: str, status: int | None = None) -> None:
+        super().__init__(kind)
+        self.outcome: dict[str, Any] = {"error": {"class": kind, "message": message}} | ({"status": status} if status else {})
+
+
+class AgentPerformer:
+    """Implements `loopwright.step.Performer` for the dispatcher.
+
+    {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}}
+        -> {"status", "headers": {lower-case name: value, of KEPT_HEADERS}, "body": text, "duration_ms", "waited_ms"}
+        or {"error": {"class", "message"}, "status" where one came, "duration_ms", "waited_ms"}
+
+    Error classes: ConnectionRefused, ConnectionReset, ConnectionFailed, DnsFailure, TlsError, Timeout, ResponseTooLarge, NotUtf8,
+    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, Internal. `timeout_ms` covers the call from the connection to the
+    last byte of the answer; the wait for one of the agent's `limit` slots (`waited_ms`) comes before. The limit holds within one performer.
+    """
+
+    def __init__(self, settings: Settings, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._settings = settings
+        self._limit = max_response_bytes
+        self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session; connects to nothing."""
+        self._opened()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+                headers={"User-Agent": "loopwright", "Accept": "application/json", "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def perform(self, call: Call) -> bytes:
+        """Do one call and return its outcome as JSON. Never raises, but for a cancellation."""
+        asked = started = time.monotonic()
+        try:
+            payload = orjson.loads(call.payload)
+            async with self._slot(payload.get("concurrency")):
+                started = time.monotonic()
+                outcome = await self._within(payload)
+        except _Failed as failed:
+            outcome = failed.outcome
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            outcome = _Failed("InvalidCall", said(f"{type(error).__name__}: {error}")).outcome
+        return orjson.dumps({**outcome, "duration_ms": since_ms(started), "waited_ms": round((started - asked) * 1000)})
+
+    def _slot(self, concurrency: Mapping[str, Any] | None) -> asyncio.Semaphore:
+        key = (str((concurrency or {}).get("key", "")), max(1, int((concurrency or {}).get("limit", 1_000_000))))
+        return self._slots.setdefault(key, asyncio.Semaphore(key[1]))
+
+    async def _within(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        timeout_ms = int(payload["timeout_ms"])
+        headers, url = _checked(payload.get("headers") or {}), str(payload["url"])
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._post(url, headers, str(payload["body"]).encode())
+        except TimeoutError:
+            raise _Failed("Timeout", f"no complete answer within {timeout_ms} ms") from None
+        except _Failed:
+            raise
+        except Exception as error:
+            raise _Failed(http_error(error), _detail(error)) from error
+
+    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+        async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as response:
+            raw, whole = await self._read(response)
+            kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+            return {"status": response.status, "headers": kept, "body": self._text(raw, whole, response.status)}
+
+    async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+        """The body up to the limit, and whether that was all of it."""
+        parts, size = [], 0
+        async for chunk in response.content.iter_any():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self._limit:
+                response.close()  # the rest is not worth reading, nor is the connection
+                return b"".join(parts)[: self._limit], False
+        return b"".join(parts), True
+
+    def _text(self, raw: bytes, whole: bool, status: int) -> str:
+        """The body as text. A refusal's status counts whatever its body is; an answer that counts has to be whole, and UTF-8."""
+        if not 200 <= status < 300:
+            return raw.decode(errors="replace")
+        if not whole:
+            raise _Failed("ResponseTooLarge", f"the answer is larger than {self._limit} bytes", status)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise _Failed("NotUtf8", f"byte {error.start} of the answer is not UTF-8", status) from error
+
+
+def _checked(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The headers, each fit to be sent: a value with a line break would begin a header of its own."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not isinstance(value, str) or _BREAKING.search(value):
+            raise _Failed("InvalidHeader", said(f"header {name!r} cannot be sent"))
+    return dict(headers)
+
+
+def _detail(error: Exception) -> str:
+    """What is said of it; an address is left out, since it may hold a password."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the endpoint is not an http or https address"
+    text = said(error.message if isinstance(error, aiohttp.ClientResponseError) else error)
+    return text or type(error).__name__
