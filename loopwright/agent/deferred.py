@@ -1,0 +1,145 @@
+"""Agents that reply later: 202 at once, the work in the background, the reply by POST to the caller's callback address.
+
+Accepted work is in the store before the 202 leaves, so a restarted process (or another one on the same file) takes it up again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+
+from loopwright.agent.agent import Agent
+from loopwright.agent.answer import Answer
+from loopwright.agent.desk import Desk, Shelf, kept, mismatch
+from loopwright.agent.idempotency import Deferred, Kept, Standing
+from loopwright.agent.incoming import Incoming
+from loopwright.agent.problems import problem
+from loopwright.agent.task import Report
+from loopwright.agent.work import input_problem
+from loopwright.edges.http_post import Poster
+from loopwright.errors import Unreachable
+from loopwright.retry import backoff_ms
+
+log = logging.getLogger(__name__)
+POST_TIMEOUT_MS = 10_000
+LEASE_MS = 10_000
+
+
+class DeferredDesk:
+    """Answers the calls of one agent with `reply: callback`."""
+
+    def __init__(self, agent: Agent, shelf: Shelf, report: Callable[[Incoming], Report], poster: Poster, lease_ms: int = LEASE_MS) -> None:
+        self.agent = agent
+        self._shelf = shelf
+        self._poster = poster
+        self._lease_ms = lease_ms
+        self._desk = Desk(agent, shelf, report, lease_ms)
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def answer(self, incoming: Incoming) -> Answer:
+        """202 for a call that is taken on, or was before; a problem otherwise."""
+        refused = input_problem(self.agent, incoming)
+        if refused is not None:
+            return refused
+        if not incoming.callback:
+            detail = f"{self.agent.definition.ref} replies later; send the header loopwright-callback with the URL for the reply."
+            return problem(400, "callback", "The callback address is missing", detail)
+        name, key, request = self.agent.name, incoming.key, incoming.to_json()
+        standing = await self._shelf.ask(lambda store: store.begin(name, key, incoming.fingerprint, self._lease_ms, request))
+        if standing is Standing.MISMATCH:
+            return mismatch(key)
+        if standing is Standing.MINE:
+            self._start(self._work(incoming, now_ms()))
+            return Answer(202, b"{}", {"content-type": "application/json"})
+        if isinstance(standing, Kept):  # the caller asks again after the work was done: perhaps the reply was lost
+            self._start(self._again(key))
+        return Answer(202, b"{}", {"content-type": "application/json", "idempotent-replayed": "true"})
+
+    async def take_up(self) -> None:
+        """Go on with accepted work that nobody works on."""
+        for deferred in await self._shelf.ask(lambda store: store.abandoned(self.agent.name, self._lease_ms)):
+            self._resume(deferred)
+
+    def _resume(self, deferred: Deferred) -> None:
+        incoming = Incoming.from_json(deferred.request)
+        if deferred.kept is None:
+            log.info("%s takes up %s again", self.agent.definition.ref, deferred.key)
+            self._start(self._work(incoming, deferred.made_ms))
+        else:
+            self._start(self._deliver(incoming, deferred.kept.body, deferred.made_ms))
+
+    async def close(self) -> None:
+        """Stop the background work; it is taken up again when its lease is over."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s: deferred work broke off", self.agent.definition.ref, exc_info=task.exception())
+
+    async def _again(self, key: str) -> None:
+        deferred = await self._shelf.ask(lambda store: store.undelivered(self.agent.name, key, self._lease_ms))
+        if deferred is not None:
+            self._resume(deferred)
+
+    async def _work(self, incoming: Incoming, made_ms: int) -> None:
+        answer = await self._desk.held(incoming)
+        reply = kept(Answer(200, _reply(answer)))
+        name, key = self.agent.name, incoming.key
+        if await self._shelf.ask(lambda store: store.finish(name, key, reply, delivering=True)):
+            await self._deliver(incoming, reply.body, made_ms)
+
+    async def _deliver(self, incoming: Incoming, body: bytes, made_ms: int) -> None:
+        until_ms = made_ms + self.agent.definition.callback_timeout_ms
+        attempt = 0
+        while not await self._posted(incoming, body):
+            attempt += 1
+            pause_ms = backoff_ms(attempt, incoming.key, initial_ms=200, max_ms=min(10_000, self._lease_ms // 2))
+            if now_ms() + pause_ms > until_ms:
+                log.error("%s gave up delivering the reply to %s", self.agent.definition.ref, incoming.callback)
+                break
+            await self._shelf.ask(lambda store: store.hold(self.agent.name, incoming.key, self._lease_ms))
+            await asyncio.sleep(pause_ms / 1000)
+        again = orjson.loads(body).get("error", {}).get("retryable") is True
+        await self._shelf.ask(lambda store: store.delivered(self.agent.name, incoming.key, forget=again))
+
+    async def _posted(self, incoming: Incoming, body: bytes) -> bool:
+        """Whether the matter is closed: the reply was taken, or never will be."""
+        headers = {"idempotency-key": f'"{incoming.key}"', "traceparent": incoming.traceparent, "loopwright-agent": self.agent.name}
+        try:
+            posted = await self._poster.post(incoming.callback, body, {k: v for k, v in headers.items() if v}, POST_TIMEOUT_MS)
+        except Unreachable as error:
+            log.warning("%s: %s", incoming.callback, error.why)
+            return False
+        if not posted.taken:
+            log.warning("%s answered %d: %s", incoming.callback, posted.status, posted.text[:200])
+        return not posted.worth_retrying
+
+
+def _reply(answer: Answer) -> bytes:
+    """The body of the callback: `output` (with `next` and `usage` where the handler gave them), or `error`."""
+    content = orjson.loads(answer.body)
+    if answer.status != 200:
+        error = {"class": content["type"].removeprefix("urn:loopwright:"), "message": f"{content['title']}: {content['detail']}"}
+        return orjson.dumps({"error": error | {"retryable": answer.status >= 500}})
+    reply: dict[str, Any] = {"output": content}
+    if "loopwright-next" in answer.headers:
+        reply["next"] = answer.headers["loopwright-next"]
+    if "loopwright-usage" in answer.headers:
+        reply["usage"] = orjson.loads(answer.headers["loopwright-usage"])
+    return orjson.dumps(reply)
+
+
+def now_ms() -> int:
+    """The time in ms since the epoch."""
+    return time.time_ns() // 1_000_000

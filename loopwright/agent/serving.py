@@ -1,0 +1,173 @@
+"""Serving agents over HTTP: the FastAPI application, and the process that runs it."""
+
+import asyncio
+import logging
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from loopwright.agent.agent import Agent
+from loopwright.agent.answer import Answer
+from loopwright.agent.card import WELL_KNOWN, card, team_card
+from loopwright.agent.deferred import DeferredDesk, now_ms
+from loopwright.agent.desk import LEASE_MS, Desk, Shelf
+from loopwright.agent.idempotency import IdempotencyStore
+from loopwright.agent.incoming import read_call
+from loopwright.agent.problems import Refused, problem
+from loopwright.agent.progress import Reporter
+from loopwright.edges.http_post import Poster
+from loopwright.errors import InvalidDefinition, PlatformFailed
+
+log = logging.getLogger(__name__)
+BODY_BYTES = 1_000_000
+KEEP_MS = 7 * 24 * 3_600_000
+STATE = Path(".loopwright/run/agents")
+
+
+def create_app(agents: Sequence[Agent], state: Path = STATE, body_bytes: int = BODY_BYTES, lease_ms: int = LEASE_MS) -> FastAPI:
+    """The application that serves `agents`, each at the path of its endpoint.
+
+    `state` is the folder of the Idempotency-Key store; processes that serve the same agents on one machine may share it. Raises
+    InvalidDefinition where two agents share a path or one has no handler.
+    """
+    _check(agents)
+    staff = Staff(agents, state, lease_ms)
+    app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(HTTPException, _http_problem)
+    for agent in agents:
+        app.add_api_route(agent.path, _endpoint(staff, agent, body_bytes), methods=["POST"])
+        app.add_api_route(agent.path.rstrip("/") + WELL_KNOWN, _fixed(card(agent)), methods=["GET"])
+    app.add_api_route("/health", _fixed({"status": "ok", "agents": [agent.definition.ref for agent in agents]}), methods=["GET"])
+    if all(agent.path != "/" for agent in agents):
+        app.add_api_route(WELL_KNOWN, _fixed(team_card(agents, _base(agents[0]))), methods=["GET"])
+    return app
+
+
+def serve(agents: Sequence[Agent], port: int, host: str = "127.0.0.1", state: Path = STATE, body_bytes: int = BODY_BYTES) -> None:
+    """Serve `agents` until the process is told to stop. Raises PlatformFailed where the port is taken."""
+    run_app(create_app(agents, state, body_bytes), port, host)
+
+
+def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
+    """Run an application on `port` until SIGINT or SIGTERM, then let what is under way end (at most 10 s)."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        why = f"{host}:{port}: {error.strerror or error}"
+        raise PlatformFailed("the port cannot be listened on", why, "stop what uses it, or choose another with --port") from error
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, server_header=False)
+    log.info("listening on http://%s:%d", *listening.getsockname()[:2])
+    with listening, suppress(KeyboardInterrupt):
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
+
+
+class Staff:
+    """The agents' desks and what they share; open while the application runs."""
+
+    def __init__(self, agents: Sequence[Agent], state: Path, lease_ms: int) -> None:
+        self._agents = agents
+        self._state = state
+        self._lease_ms = lease_ms
+        self.desks: dict[str, Desk | DeferredDesk] = {}
+
+    @asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Open the store and the client, take up unfinished work; close all at the end."""
+        shelf = Shelf(IdempotencyStore(self._state / "calls.sqlite", now_ms))
+        poster = Poster()
+        reporter = Reporter(poster)
+        await poster.open()
+        await reporter.open()
+        self.desks = {agent.name: self._desk(agent, shelf, reporter, poster) for agent in self._agents}
+        sweeping = asyncio.create_task(self._sweep(shelf))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            for desk in self.desks.values():
+                if isinstance(desk, DeferredDesk):
+                    await desk.close()
+            await reporter.close()
+            await poster.close()
+            shelf.close()
+
+    def _desk(self, agent: Agent, shelf: Shelf, reporter: Reporter, poster: Poster) -> Desk | DeferredDesk:
+        if agent.definition.reply == "callback":
+            return DeferredDesk(agent, shelf, reporter.for_call, poster, self._lease_ms)
+        return Desk(agent, shelf, reporter.for_call, self._lease_ms)
+
+    async def _sweep(self, shelf: Shelf) -> None:
+        purged_at = float("-inf")
+        while True:
+            try:
+                for desk in self.desks.values():
+                    if isinstance(desk, DeferredDesk):
+                        await desk.take_up()
+                if time.monotonic() - purged_at > 3600:
+                    await shelf.ask(lambda store: store.purge(KEEP_MS))
+                    purged_at = time.monotonic()
+            except sqlite3.Error:
+                log.exception("the Idempotency-Key store could not be swept; the next try comes soon")
+            await asyncio.sleep(self._lease_ms / 2000)
+
+
+def _endpoint(staff: Staff, agent: Agent, body_bytes: int) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            answer = await staff.desks[agent.name].answer(await read_call(request, body_bytes))
+        except Refused as refused:
+            answer = refused.answer
+        except ClientDisconnect:
+            answer = problem(400, "disconnected", "The request broke off", "The body did not arrive whole.")
+        return response(answer)
+
+    return endpoint
+
+
+def response(answer: Answer) -> Response:
+    """An answer as Starlette sends it."""
+    return Response(answer.body, answer.status, answer.headers)
+
+
+def _fixed(content: dict[str, Any]) -> Callable[[], Any]:
+    body = orjson.dumps(content)
+
+    async def endpoint() -> Response:
+        return Response(body, media_type="application/json")
+
+    return endpoint
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    title = str(getattr(error, "detail", "")) or "The request failed"
+    return response(problem(status, "http", title, f"{request.method} {request.url.path}"))
+
+
+def _check(agents: Sequence[Agent]) -> None:
+    if not agents:
+        raise InvalidDefinition("there is nothing to serve", "no agent was given", "give at least one agent to serve()")
+    paths: dict[str, Agent] = {}
+    for agent in agents:
+        agent.check()
+        other = paths.setdefault(agent.path, agent)
+        if other is not agent:
+            why = f"{other.name} and {agent.name} both have {agent.path}"
+            raise InvalidDefinition("two agents share a path", why, "give each an endpoint of its own")
+
+
+def _base(agent: Agent) -> str:
+    return agent.definition.endpoint.removesuffix(agent.path) + "/"
