@@ -1,0 +1,231 @@
+"""The command `loopwright`: options and help. What a command does stands in the module of its name, imported when it runs.
+
+Errors are printed in three parts (what, why, remedy) on stderr, or as JSON on stdout with --json. Exit codes: 0 fine, 1 the thing asked
+about is bad, 2 usage, 3 a needed service is not reachable.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loopwright.errors import LoopwrightError
+
+if TYPE_CHECKING:
+    from loopwright.settings import Settings
+
+app = typer.Typer(
+    name="loopwright",
+    help="A durable orchestrator for teams of AI agents, on Kafka and Flink. New here? Run `loopwright demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+agents_app = typer.Typer(help="Agent definitions: what is published, whether a folder is right, publishing it.", no_args_is_help=True)
+app.add_typer(agents_app, name="agents")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+Folder = Annotated[
+    Path | None, typer.Argument(help="Folder with one YAML file per agent. Default: the team that comes along.", show_default=False)
+]
+
+
+def _settings() -> "Settings":
+    from loopwright.settings import read_settings
+
+    return read_settings()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"loopwright {version('loopwright')}")
+        raise typer.Exit
+
+
+def _millis(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    from loopwright.registry.durations import to_ms
+
+    try:
+        return to_ms(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Read the options that come before the command."""
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop everything after the summary.")] = False,
+    leads: Annotated[Path | None, typer.Option(help="Leads to send: JSON, an array, or JSON lines.", show_default=False)] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end.")] = False,
+    timeout: Annotated[str, typer.Option(help="The longest time in which every lead has to be accounted for.")] = "5m",
+    as_json: AsJson = False,
+) -> None:
+    """Kafka, Flink, five SDR agents and ten leads: started, worked before your eyes, and summed up."""
+    from loopwright.cli.demo import DemoOptions, demo
+
+    timeout_ms = _millis(timeout, "--timeout") or 0
+    raise typer.Exit(demo(_settings(), DemoOptions(once, leads, keep, timeout_ms / 1000, as_json)))
+
+
+@app.command()
+def up(as_json: AsJson = False) -> None:
+    """Start Kafka, Flink, the agents, the gateway and the job on this machine."""
+    from loopwright.cli import platform
+
+    raise typer.Exit(platform.up(_settings(), as_json))
+
+
+@app.command()
+def down(as_json: AsJson = False) -> None:
+    """Stop what `up` started. The data stays."""
+    from loopwright.cli import platform
+
+    raise typer.Exit(platform.down(_settings(), as_json))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show what runs, where, and whether it is well."""
+    from loopwright.cli import platform
+
+    raise typer.Exit(platform.status(_settings(), as_json))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: what is missing, and how to mend it."""
+    from loopwright.cli import platform
+
+    raise typer.Exit(platform.doctor(_settings(), as_json))
+
+
+@app.command()
+def send(
+    file: Annotated[str, typer.Argument(help="JSON object, JSON array or JSON lines; - for standard input.", metavar="FILE|-")],
+    *,
+    team: Annotated[str, typer.Option(help="The team that is to work it.", show_default=False)] = "",
+    workflow: Annotated[str, typer.Option("--id", help="The workflow's id. Default: a new one.", show_default=False)] = "",
+    deadline: Annotated[str | None, typer.Option(help="Time for the whole workflow, as in 90s or 10m.", show_default=False)] = None,
+    hop_limit: Annotated[int | None, typer.Option(min=1, help="Decisions at most.", show_default=False)] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow until it ends; exit code 1 when it did not complete.")] = False,
+    timeout: Annotated[str, typer.Option(help="The longest wait with --wait.")] = "10m",
+    raw: Annotated[bool, typer.Option("--raw", help="Send the bytes as they are: a bare record, whatever is in it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a workflow for each document in FILE."""
+    from loopwright.cli.send import SendOptions, send
+
+    if raw and (team or workflow or deadline or hop_limit):
+        raise typer.BadParameter("a bare record has no envelope to hold --team, --id, --deadline or --hop-limit", param_hint="--raw")
+    wait_s = (_millis(timeout, "--timeout") or 0) / 1000
+    options = SendOptions(team, workflow, _millis(deadline, "--deadline"), hop_limit, wait, wait_s, raw)
+    raise typer.Exit(send(_settings(), file, options, as_json))
+
+
+@app.command()
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="Print the workflows as they stand, and end.")] = False,
+    since: Annotated[str | None, typer.Option(help="Leave out those that ended longer ago, as in 10m.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all workflows live: hop, agent, status, path, age."""
+    from loopwright.cli.watch import watch
+
+    watch(_settings(), as_json, once, _millis(since, "--since"))
+
+
+@app.command()
+def trace(
+    workflow: Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print steps as they come, until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show each message, decision, call and result of a workflow, with the reasons."""
+    from loopwright.cli.trace import trace
+
+    trace(_settings(), workflow, as_json, follow)
+
+
+@agents_app.command("list")
+def agents_list(
+    team: Annotated[str, typer.Option(help="Only this team.", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show what is published."""
+    from loopwright.cli.agents import list_agents
+
+    list_agents(_settings(), team, as_json)
+
+
+@agents_app.command("check")
+def agents_check(folder: Folder = None, as_json: AsJson = False) -> None:
+    """Check the definitions in a folder; every problem at once, with file and line."""
+    from loopwright.cli.agents import check
+
+    settings = _settings()
+    check(settings, folder or settings.default_team_dir, as_json)
+
+
+@agents_app.command("apply")
+def agents_apply(
+    folder: Folder = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the definitions in a folder; takes effect without a restart."""
+    from loopwright.cli.agents import apply
+
+    settings = _settings()
+    apply(settings, folder or settings.default_team_dir, as_json, dry_run)
+
+
+def main() -> None:
+    """The entry point: run the command, and turn every error into a message and an exit code."""
+    try:
+        app()
+    except LoopwrightError as error:
+        sys.exit(_report(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        from loopwright.cli.crash import keep_traceback
+
+        sys.exit(_report(keep_traceback(error)))
+
+
+def _report(error: LoopwrightError) -> int:
+    if "--json" in sys.argv:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(error.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
+        return error.exit_code
+    from rich.text import Text
+
+    from loopwright.cli.show import console
+
+    screen = console(stderr=True)
+    screen.print(Text.assemble(("error: ", "bold red"), (_clean(error.what), "bold")), soft_wrap=True)
+    for label, said in (("why", error.why), ("remedy", error.remedy)):
+        if said:
+            screen.print(Text.assemble((f"  {label}: ", "yellow" if label == "why" else "green"), _clean(said)), soft_wrap=True)
+    return error.exit_code
+
+
+def _clean(said: str) -> str:
+    """Several lines, each made safe for a terminal."""
+    from loopwright.cli.show import clean
+
+    return "\n".join(clean(line) for line in said.split("\n"))

@@ -1,0 +1,117 @@
+"""Records of any topic, as history takes them: never an exception, a record that cannot be read is an entry too."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from loopwright import schemas
+from loopwright.json_strict import JsonRefused, read_object
+from loopwright.message import LAST_MS, Message, Rejected, from_json, parse
+from loopwright.settings import Limits, Topics
+from loopwright.step import Record
+
+MAX_NESTING = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stood."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+    @property
+    def name(self) -> str:
+        """The workflow id that a bare record at this position gets."""
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of a log. `message` is None where it cannot be read; `cause`, `why` and `remedy` say the reason then."""
+
+    at: Position
+    logged_ms: int
+    workflow: str
+    message: Message | None
+    cause: str = ""
+    why: str = ""
+    remedy: str = ""
+
+
+def read_entry(record: Record, topics: Topics, limits: Limits) -> Entry | None:
+    """The entry of `record`; None for a tombstone.
+
+    What the job reads is read as the job reads it. What the job alone writes (results, dead letters, progress) needs an envelope, no more.
+    """
+    if record.value is None:
+        return None
+    at = Position(record.topic, record.partition, record.offset)
+    if record.topic in (topics.results, topics.dead_letters, topics.progress):
+        return _written_by_the_job(record, at)
+    parsed = parse(record, limits)
+    if isinstance(parsed, Message):
+        return Entry(at, parsed.logged_ms, parsed.workflow, parsed)
+    if isinstance(parsed, Rejected):
+        return Entry(at, _sane(record.timestamp_ms), parsed.workflow, None, parsed.cause, parsed.why, parsed.remedy)
+    return None
+
+
+def _written_by_the_job(record: Record, at: Position) -> Entry:
+    try:
+        body = read_object(record.value or b"", MAX_NESTING)
+        if "specversion" not in body:
+            raise JsonRefused("missing-attribute", "the record has no envelope", "write to this topic through Loopwright alone")
+        message = from_json(body, record)
+    except JsonRefused as refused:
+        key = (record.key or b"").decode("utf-8", "replace")[:256]
+        return Entry(at, _sane(record.timestamp_ms), key, None, refused.cause, refused.why, refused.remedy)
+    return Entry(at, message.logged_ms, message.workflow, message)
+
+
+def _sane(timestamp_ms: int) -> int:
+    return min(max(timestamp_ms, 0), LAST_MS)
+
+
+def source_of(letter: Message) -> Position | None:
+    """The position that a dead letter speaks of; None where it does not say."""
+    topic, partition, offset = (letter.data.get(name) for name in ("topic", "partition", "offset"))
+    if isinstance(topic, str) and isinstance(partition, int) and isinstance(offset, int):
+        return Position(topic, partition, offset)
+    return None
+
+
+def is_orphan(entry: Entry) -> bool:
+    """Whether the entry speaks of no workflow: an unreadable record without a key, or the dead letter of one."""
+    if entry.message is None:
+        return not entry.workflow
+    if entry.message.type != schemas.REJECTED:
+        return False
+    source = source_of(entry.message)
+    return source is not None and entry.workflow == source.name
+
+
+def number(value: Any) -> float:
+    """`value` where it is a finite number that is not negative; 0 otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return max(value, 0)
+
+
+def whole(value: Any) -> int:
+    """`value` as a count; 0 where it is none."""
+    return int(number(value))
+
+
+def tokens_in(value: Any) -> int:
+    """The tokens in `value`: a number, or prompt and completion tokens side by side."""
+    return sum(whole(part) for part in value.values()) if isinstance(value, dict) else whole(value)
+
+
+def text(value: Any) -> str:
+    """`value` where it is text; the empty string otherwise."""
+    return value if isinstance(value, str) else ""
