@@ -1,0 +1,1 @@
+"""Flink jobs: graph assembly alone."""

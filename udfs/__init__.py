@@ -1,0 +1,1 @@
+"""Flink adapters: thin shells round the core."""

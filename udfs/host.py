@@ -30,7 +30,7 @@ class ThreadHost:
     def __init__(self, runtime_context: RuntimeContext) -> None:
         from pemja import findClass
 
-        context = runtime_context.get_keyed_state_backend()._function_context
+        context = runtime_context._keyed_state_backend._function_context
         field = context._j_context.getClass().getDeclaredField("this$0")
         field.setAccessible(True)
         self.operator = field.get(context._j_context)
@@ -55,7 +55,7 @@ class ProcessHost:
     """Process mode: the worker's view of keyed state, and the timer service of the latest context."""
 
     def __init__(self, runtime_context: RuntimeContext) -> None:
-        self._backend = runtime_context.get_keyed_state_backend()
+        self._backend = runtime_context._keyed_state_backend
         self._timers: Any = None
 
     def set_key(self, key: str) -> None:
@@ -73,6 +73,6 @@ class ProcessHost:
 
 def host_of(runtime_context: RuntimeContext) -> Host:
     """The host that fits the way this function is run."""
-    if hasattr(runtime_context.get_keyed_state_backend(), "_function_context"):
+    if hasattr(runtime_context._keyed_state_backend, "_function_context"):
         return ThreadHost(runtime_context)
     return ProcessHost(runtime_context)

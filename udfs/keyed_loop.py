@@ -175,7 +175,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         return self._fold(key, lambda state, now: self._decider.on_wake(key, state, in_flight, now), at_ms)
 
     def _fold(self, key: str, ask: Callable[[bytes | None, int], Step], fired_ms: int = 0) -> Iterator[Row]:
-        """Ask the decider about the current key, and perform what it says. `fired_ms` is the time of the timer that led here, if one did."""
+        """Ask the decider about the current key, and perform what it says. `fired_ms`: the time of the timer that led here, if one did."""
         stored = self._state.value()
         due, state = unpack(stored)
         now = max(_now(), fired_ms)
@@ -224,7 +224,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         return due
 
     def _poll(self) -> None:
-        """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on whatever key is the current one."""
+        """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on the key that is the current one."""
         if self._wakeup.poll_ms and not self._poll_at and (self._outstanding or self._to_wake):
             self._poll_at = _now() + self._wakeup.poll_ms
             self._host.set_timer(self._poll_at)

@@ -29,7 +29,7 @@ class ParseRecords(ProcessFunction):  # type: ignore[misc]  # pyflink is untyped
         self._parse = self._make_parse()
         self._skipped, self._rejected = metrics.counter("skipped"), metrics.counter("rejected")
 
-    def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
+    def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:  # noqa: ARG002
         """Parse one record."""
         parsed = self._parse(record_of(value))
         if parsed is None:

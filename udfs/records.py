@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 
 from pyflink.datastream import DataStream
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
+from pyflink.table.expressions import col
 
 from udfs.uids import name_all, named, transformations
 
 _BYTES, _STRING = DataTypes.BYTES(), DataTypes.STRING()
 _HEADERS = DataTypes.MAP(_STRING, _BYTES)
+_COLUMNS = ("topic", "partition", "offset", "timestamp_ms", "key", "value", "headers")
+_MILLIS = "1000 * UNIX_TIMESTAMP(CAST(`t` AS STRING)) + EXTRACT(MILLISECOND FROM `t`)"  # a plain cast to BIGINT is refused
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
 
 
@@ -35,7 +38,7 @@ class Cluster:
 def kafka_source(
     tables: StreamTableEnvironment, cluster: Cluster, topics: Sequence[str], group: str, uid: str, from_start: bool = False
 ) -> DataStream:
-    """Rows (topic, partition, offset, timestamp_ms, key, value, headers); key and value may be None, of headers with one name the last counts.
+    """Rows (topic, partition, offset, timestamp_ms, key, value, headers). Key and value may be None; of headers of one name the last is kept.
 
     Without state it starts at the group's committed offsets, or at the earliest where there are none; `from_start`: always at the earliest.
     """
@@ -45,7 +48,7 @@ def kafka_source(
         .option("topic", ";".join(topics))
         .option("scan.startup.mode", "earliest-offset" if from_start else "group-offsets")
         .option("key.format", "raw")
-        .option("key.fields", "k")
+        .option("key.fields", "key")
         .option("value.format", "raw")
         .option("value.fields-include", "EXCEPT_KEY")
     )
@@ -53,9 +56,8 @@ def kafka_source(
     for name, value in cluster.options(consumer).items():
         descriptor = descriptor.option(name, value)
     name = _table(tables, uid, descriptor)
-    millis = "1000 * UNIX_TIMESTAMP(CAST(`t` AS STRING)) + EXTRACT(MILLISECOND FROM `t`)"
-    query = f"SELECT `topic`, `partition`, `offset`, {millis} AS `timestamp_ms`, `k` AS `key`, `v` AS `value`, `headers` FROM `{name}`"
-    return named(tables.to_data_stream(tables.sql_query(query)), uid)
+    tables.get_config().set("table.local-time-zone", "UTC")  # _MILLIS goes through text, which in other zones has an hour twice
+    return named(tables.to_data_stream(tables.from_path(name).select(*map(col, _COLUMNS))), uid)
 
 
 def kafka_sink(tables: StreamTableEnvironment, cluster: Cluster, stream: DataStream, topics: Sequence[str], uid: str) -> None:
@@ -86,13 +88,14 @@ def kafka_sink(tables: StreamTableEnvironment, cluster: Cluster, stream: DataStr
 def _source_schema() -> Schema:
     return (
         Schema.new_builder()
-        .column("k", _BYTES)
-        .column("v", _BYTES)
+        .column("key", _BYTES)
+        .column("value", _BYTES)
         .column_by_metadata("topic", _STRING.not_null(), is_virtual=True)
         .column_by_metadata("partition", DataTypes.INT().not_null(), is_virtual=True)
         .column_by_metadata("offset", DataTypes.BIGINT().not_null(), is_virtual=True)
-        .column_by_metadata("t", DataTypes.TIMESTAMP_LTZ(3).not_null(), "timestamp", is_virtual=True)
         .column_by_metadata("headers", _HEADERS, is_virtual=True)
+        .column_by_metadata("t", DataTypes.TIMESTAMP_LTZ(3).not_null(), "timestamp", is_virtual=True)
+        .column_by_expression("timestamp_ms", _MILLIS)
         .build()
     )
 

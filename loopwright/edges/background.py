@@ -46,8 +46,8 @@ class Outcome:
 class Lane:
     """The calls of one operator instance: `start` them, `take` what came back, `close` when the task ends.
 
-    At most `limit` run at a time; more wait in memory. `pipe` is the writing end of a pipe (or None), which the lane owns from now on: its
-    reader's going away ends the lane, as `close` does; and if it `rings`, one byte is written to it when outcomes wait and the last byte was
+    At most `limit` run at a time; more wait in memory. `pipe` is the writing end of a pipe (or None), which the lane owns from now on: when
+    its reader goes away the lane ends, as by `close`; and if it `rings`, one byte is written to it when outcomes wait and the last byte was
     answered by `take`. An ended lane never hands out another outcome.
     """
 
