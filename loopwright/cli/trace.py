@@ -138,7 +138,7 @@ def step_lines(step: Step, started_ms: int) -> RenderableType:
     line.append(show.clean(step.summary, 400))
     parts = [Text.assemble(("ignored: ", "bold yellow"), show.clean(step.ignored))] if step.ignored else []
     parts += [Text.assemble((f"{name}: ", "dim"), show.clean(said, 600)) for name, said in _parts(step)]
-    return Group(line, *(Padding(part, (0, 0, 0, 37)) for part in parts))
+    return Group(line, *(Padding(part, (0, 0, 0, 37), expand=False) for part in parts))
 
 
 def _parts(step: Step) -> Iterable[tuple[str, str]]:
@@ -146,7 +146,8 @@ def _parts(step: Step) -> Iterable[tuple[str, str]]:
     if step.kind is Kind.DECISION:
         yield from _decision_parts(detail)
     elif step.kind in (Kind.REPLY, Kind.FAILURE):
-        yield "took", show.duration(detail["duration_ms"])
+        if detail["duration_ms"]:
+            yield "took", show.duration(detail["duration_ms"])
         if detail.get("output"):
             yield "output", _compact(detail["output"])
         if detail.get("usage"):
