@@ -21,6 +21,6 @@ def read_answer(content: str, candidates: tuple[Candidate, ...]) -> tuple[dict[s
     if not isinstance(answer, dict):
         return {}, "it is not a JSON object"
     name = answer.get("agent")
-    if name != NOBODY and name not in {candidate.agent.name for candidate in candidates}:
+    if not isinstance(name, str) or (name != NOBODY and name not in {candidate.agent.name for candidate in candidates}):
         return {}, f"{str(name)[:60]!r} is not among the candidates"
     return answer, None

@@ -96,12 +96,12 @@ class Simulation:
                     found.append(lambda loop=loop, key=key: self._fire(loop, key))  # type: ignore[misc]
         return found
 
-    def run(self, rng: random.Random, crash_rate: float = 0.0, steps: int = 5000) -> None:
-        """Let things happen in an order that `rng` draws, until nothing is left to do within the next hour of simulated time.
+    def run(self, rng: random.Random, crash_rate: float = 0.0, steps: int = 5000, within_ms: int = 1_800_000) -> None:
+        """Let things happen in an order that `rng` draws, until nothing is left to do within `within_ms` of simulated time.
 
         Raises RuntimeError when it is not done within `steps`.
         """
-        end_ms = self.now_ms + 3_600_000
+        end_ms = self.now_ms + within_ms
         for _ in range(steps):
             if crash_rate and rng.random() < crash_rate:
                 loop = rng.choice(self.loops)
