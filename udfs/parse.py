@@ -1,11 +1,14 @@
 """From records as they stood in a topic to records with a key: the place where bad input becomes a stream of its own."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from pyflink.common import Row
 from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 
+from loopwright.intake import intake
+from loopwright.settings import Limits
 from loopwright.step import Emit, Record
 from udfs.rows import OUTPUT, row_of
 
@@ -45,3 +48,8 @@ def record_of(row: Row) -> Record:
     """The record in a row of `udfs.records.kafka_source`."""
     topic, partition, offset, timestamp_ms, key, value, headers = row
     return Record(topic, partition, offset, timestamp_ms, key, value, dict(headers or {}))
+
+
+def intake_with(limits: Limits, dead_letters: str) -> Parse:
+    """The job's parse: `loopwright.intake` with these limits and this topic for dead letters."""
+    return partial(intake, limits=limits, dead_letters=dead_letters)

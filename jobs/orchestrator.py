@@ -1,0 +1,66 @@
+"""The orchestrator job: the loop from message to decision to call to message, and nothing else.
+
+    agent-definitions ─────────── broadcast ───────────┐
+                                 v                     v
+    agent-messages ─> parse ─> [route] ─> routing-decisions ─> parse ─> [dispatch] ──HTTP──> agents
+           ^                                agent-callbacks ─────┘          │
+           └────────────────── replies, failures, settled ──────────────────┘
+
+Run it with `flink run -py jobs/orchestrator.py` or `loopwright up`; settings come from the environment (docs/settings.md).
+"""
+
+from functools import partial
+
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from loopwright.dispatch.decider import DispatchDecider
+from loopwright.edges.agents import AgentPerformer
+from loopwright.edges.router import RoutePerformer
+from loopwright.routing.decider import RouteDecider
+from loopwright.settings import Settings, read_settings
+from udfs.definitions import definition_rows
+from udfs.keyed_loop import DEFINITIONS, KeyedLoop
+from udfs.parse import REJECTED, ParseRecords, intake_with
+from udfs.records import Cluster, kafka_sink, kafka_source
+from udfs.rows import OUTPUT, RECORD
+
+
+def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
+    """Add the graph to `env`. Every operator has a uid that stays the same from release to release."""
+    tables = StreamTableEnvironment.create(env)
+    topics, limits = settings.topics, settings.limits
+    cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
+    parse = partial(intake_with, limits, topics.dead_letters)
+
+    def read(names: list[str], uid: str, from_start: bool = False) -> DataStream:
+        return kafka_source(tables, cluster, names, f"loopwright-{uid}", uid, from_start)
+
+    def parsed(names: list[str], uid: str) -> DataStream:
+        return read(names, uid).process(ParseRecords(parse), RECORD).name(f"parse {uid}").uid(f"parse-{uid}")
+
+    definitions = definition_rows(read([topics.definitions], "definitions", from_start=True)).broadcast(DEFINITIONS)
+    messages = parsed([topics.messages], "messages")
+    decisions = parsed([topics.decisions, topics.callbacks], "decisions")
+
+    routing = KeyedLoop("route", partial(RouteDecider, settings), partial(RoutePerformer, settings), limits.in_flight, settings.wakeup)
+    routed = messages.key_by(lambda row: row[0]).connect(definitions).process(routing, OUTPUT).name("route").uid("route")
+
+    calling = KeyedLoop("dispatch", partial(DispatchDecider, settings), partial(AgentPerformer, settings), limits.in_flight, settings.wakeup)
+    dispatched = decisions.key_by(lambda row: row[0]).connect(definitions).process(calling, OUTPUT).name("dispatch").uid("dispatch")
+
+    rejected = messages.get_side_output(REJECTED).union(decisions.get_side_output(REJECTED))
+    kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, topics.dead_letters], "routed")
+    kafka_sink(tables, cluster, dispatched, [topics.messages, topics.dead_letters], "dispatched")
+    kafka_sink(tables, cluster, rejected, [topics.dead_letters], "rejected")
+
+
+def main() -> None:
+    """Build the job and hand it to Flink."""
+    env = StreamExecutionEnvironment.get_execution_environment()
+    build(env, read_settings())
+    env.execute("loopwright orchestrator")
+
+
+if __name__ == "__main__":
+    main()

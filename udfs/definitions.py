@@ -1,0 +1,24 @@
+"""The topic of agent definitions as a stream that can be broadcast."""
+
+from collections.abc import Iterator
+
+from pyflink.common import Row
+from pyflink.datastream import DataStream
+
+from udfs.rows import DEFINITION
+
+
+def definition_row(row: Row) -> Iterator[Row]:
+    """Row(name, definition or None) of a record; none of a record without a readable key, which nobody could look up."""
+    key, value = row[4], row[5]
+    try:
+        name = (key or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return
+    if name:
+        yield Row(name, value)
+
+
+def definition_rows(records: DataStream) -> DataStream:
+    """The definitions in `records`, in the order of the topic, by one operator instance."""
+    return records.flat_map(definition_row, DEFINITION).name("definitions").uid("definition-rows").force_non_parallel()
