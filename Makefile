@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit flink e2e lock clean
+.PHONY: help setup demo up down test lint format unit flink e2e lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,7 +25,33 @@ setup: $(VENV)/.ready  ## install everything into .venv
 demo: setup  ## Kafka, Flink, five agents, ten leads; up until Ctrl-C (ONCE=1: stop after the summary)
 	@$(BIN)/loopwright demo $(if $(ONCE),--once)
 
-test: lint unit flink e2e  ## all tests: lint, types, layers, unit, Flink, end to end
+up: setup  ## the same platform, without the leads, until `make down`
+	@$(BIN)/loopwright up
+
+down: setup  ## stop it; the data stays
+	@$(BIN)/loopwright down
+
+test: lint  ## all tests: lint, types, layers, then unit, Flink and end-to-end tests
+	@$(BIN)/python -m pytest tests/unit tests/flink tests/e2e
+
+lint: setup  ## style, types, layers, docstrings
+	@$(BIN)/ruff format --check -q . || { echo "Remedy: make format"; exit 1; }
+	@$(BIN)/ruff check -q .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo | tail -n 8
+	@$(BIN)/interrogate -q loopwright udfs jobs agents
+
+format: setup  ## bring the code into its style
+	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+unit: setup  ## the tests that take milliseconds
+	@$(BIN)/python -m pytest tests/unit
+
+flink: setup  ## the tests on a local minicluster
+	@$(BIN)/python -m pytest tests/flink
+
+e2e: setup  ## the tests with real Kafka, real Flink, real processes
+	@$(BIN)/python -m pytest tests/e2e
 
 lock: setup  ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
