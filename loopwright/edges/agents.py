@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from loopwright.edges.outcome import said, since_ms
+from loopwright.edges.outcome import said, since_ms, unicode
 from loopwright.edges.translate import http_error
 from loopwright.settings import Settings
 from loopwright.step import Call
@@ -81,7 +81,7 @@ class AgentPerformer:
                 outcome = await self._within(payload)
         except _Failed as failed:
             outcome = failed.outcome
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        except Exception as error:  # what goes wrong on the way to the agent is told apart in _within; this is the payload's fault
             outcome = _Failed("InvalidCall", said(f"{type(error).__name__}: {error}")).outcome
         return orjson.dumps({**outcome, "duration_ms": since_ms(started), "waited_ms": round((started - asked) * 1000)})
 
@@ -105,7 +105,7 @@ class AgentPerformer:
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
         async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as response:
             raw, whole = await self._read(response)
-            kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+            kept = {name: unicode(response.headers[name]) for name in KEPT_HEADERS if name in response.headers}
             return {"status": response.status, "headers": kept, "body": self._text(raw, whole, response.status)}
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+from loopwright.edges.outcome import unicode
+
 _KEPT_PASSAGES = 1000
 _worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loopwright-embedding")
 
@@ -55,4 +57,4 @@ class Embedder:
 
 def _plain(text: str) -> str:
     """What can be handed to C: no NUL, which would end it, and nothing that is not Unicode."""
-    return text.replace("\0", " ").encode(errors="replace").decode()
+    return unicode(text).replace("\0", " ")

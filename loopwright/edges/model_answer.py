@@ -3,12 +3,13 @@
 import time
 from dataclasses import dataclass
 
+import aiohttp
 import openai
 import orjson
 
 from loopwright.edges.capped import MAX_ANSWER_BYTES, TooLargeError
 from loopwright.edges.outcome import retry_after_ms, said
-from loopwright.edges.translate import model_error
+from loopwright.edges.translate import http_error, model_error
 from loopwright.errors import LoopwrightError
 
 
@@ -45,6 +46,9 @@ def failure(error: Exception, timeout_s: float, key: str, duration_ms: int) -> M
     causes = _causes(error)
     if any(isinstance(cause, TooLargeError) for cause in causes):
         kind, retryable, text = "ResponseTooLarge", False, f"the answer is larger than {MAX_ANSWER_BYTES} bytes, or packed"
+    transport = next((cause for cause in causes if isinstance(cause, aiohttp.ClientError)), None)
+    if transport is not None and http_error(transport) != "Timeout":  # the client takes any lost connection for a time-out
+        kind, retryable, text = "Unavailable", True, f"{http_error(transport)}: {transport}"
     if kind == "RateLimited" and "insufficient_quota" in text:
         kind, retryable = "QuotaExceeded", False
     if kind == "Timeout":

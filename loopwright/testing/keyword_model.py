@@ -17,7 +17,7 @@ def keyword_policy(request: dict[str, Any]) -> str:
         return "I can only answer where a schema says what is wanted."
     chosen: dict[str, Any] = {"confidence": 0.9, "reason": "its description shares the most words with the document"}
     for name, names in enums_of(schema).items():
-        chosen[name] = best_name(names, text)
+        chosen[name] = best_name(names, "\n".join(line for line in text.splitlines() if "JSON Schema" not in line))
     return json.dumps(instance(schema, chosen))
 
 
