@@ -4,6 +4,9 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test lint format unit flink e2e lock
 
@@ -38,7 +41,7 @@ lint: setup  ## style, types, layers, docstrings
 	@$(BIN)/ruff format --check -q . || { echo "Remedy: make format"; exit 1; }
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-logo | tail -n 8
+	@$(BIN)/lint-imports --no-logo >.lint-imports.log || { cat .lint-imports.log; exit 1; }
 	@$(BIN)/interrogate -q loopwright udfs jobs agents
 
 format: setup  ## bring the code into its style
