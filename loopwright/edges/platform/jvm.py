@@ -1,0 +1,69 @@
+"""What every JVM of the platform is started with: the environment, and the arguments before the main class."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loopwright.edges.platform.java import Java
+from loopwright.edges.platform.layout import Layout
+
+_DROPPED = ("JAVA_HOME", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True, slots=True)
+class Jvm:
+    """A JVM to be: its name, heap and further flags, class path, main class, arguments, and its class archive where there is one."""
+
+    name: str
+    main: str
+    classpath: Sequence[Path]
+    flags: Sequence[str] = ()
+    arguments: Sequence[str] = ()
+    archive: Sequence[str] = field(default=())
+
+    def args(self, java: Java, layout: Layout) -> list[str]:
+        """The whole command line."""
+        classpath = os.pathsep.join(map(str, self.classpath))
+        return [
+            str(java.executable),
+            f"-Djava.io.tmpdir={layout.tmp}",
+            "-XX:-UsePerfData",
+            *self.archive,
+            *self.flags,
+            "-classpath",
+            classpath,
+            self.main,
+            *self.arguments,
+        ]
+
+
+def child_environment(
+    environment: Mapping[str, str], java: Java, layout: Layout, python_paths: Sequence[Path] = (), extra: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of a child: the caller's, cleaned of other Javas and Pythons.
+
+    The folder of the base interpreter comes first on the PATH: the JVM that embeds Python asks `python3` there for its standard library,
+    and a virtual environment's or a version switcher's `python3` gives the wrong one.
+    """
+    kept = {name: value for name, value in environment.items() if name not in _DROPPED}
+    first = [str(Path(sys.base_prefix) / "bin"), str(java.home / "bin")]
+    return {
+        **kept,
+        "PATH": os.pathsep.join([*first, kept.get("PATH", os.defpath)]),
+        "JAVA_HOME": str(java.home),
+        "PYTHONPATH": os.pathsep.join(map(str, python_paths)),
+        "TMPDIR": str(layout.tmp),
+        **(extra or {}),
+    }
+
+
+def site_packages() -> Path:
+    """The folder from which this interpreter imports pyflink."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or spec.origin is None:
+        return Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    return Path(spec.origin).parent.parent

@@ -1,0 +1,68 @@
+"""Where everything lies: the state folder of one local platform, and the cache that all of them on a machine share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below the state folder `home`. Absolute, so that they hold for processes with another working folder."""
+
+    home: Path
+
+    @classmethod
+    def at(cls, home: Path) -> "Layout":
+        """The layout of the state folder `home`; `~` and relative paths are resolved."""
+        return cls(home.expanduser().resolve())
+
+    @property
+    def run(self) -> Path:
+        """What runs: a file per process, the ports, the lock."""
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Every log of every process."""
+        return self.home / "logs"
+
+    @property
+    def kafka_data(self) -> Path:
+        """The topics' records."""
+        return self.home / "data" / "kafka"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The job's checkpoints, a folder per job."""
+        return self.home / "data" / "checkpoints"
+
+    @property
+    def savepoints(self) -> Path:
+        """The job's savepoints, written by a clean stop."""
+        return self.home / "data" / "savepoints"
+
+    @property
+    def conf(self) -> Path:
+        """Configuration files that were written for the processes."""
+        return self.home / "conf"
+
+    @property
+    def tmp(self) -> Path:
+        """Temporary files of the processes; emptied when nothing runs."""
+        return self.home / "tmp"
+
+    @property
+    def mark(self) -> Path:
+        """The file by which a state folder is known as one; nothing is wiped without it."""
+        return self.home / "platform.json"
+
+    def log(self, name: str) -> Path:
+        """The log of a process."""
+        return self.logs / f"{name}.log"
+
+    def make(self) -> None:
+        """Make the folders, and keep them out of version control."""
+        for folder in (self.run, self.logs, self.kafka_data, self.checkpoints, self.savepoints, self.conf, self.tmp):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not self.mark.exists():
+            self.mark.write_text('{"layout": 1}\n')
+            (self.home / ".gitignore").write_text("*\n")

@@ -1,0 +1,181 @@
+"""Child processes that outlive the command that started them: started, found again by another command, and stopped.
+
+Each has a file `run/<name>.json`. A process is known by its pid *and* the time it was created, so a reused pid is never taken for ours,
+and never killed.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from loopwright.edges.platform.waiting import wait_for
+
+LARGE_LOG_BYTES = 20_000_000
+_SAME_CREATION_S = 1.5
+_KILL_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to start: a name, the arguments, the whole environment, the working folder, the log (stdout and stderr), and the ports."""
+
+    name: str
+    args: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+    ports: Mapping[str, int] = field(default_factory=dict)
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process that was started: `created` is the time of its creation in seconds since the epoch, as the kernel says it."""
+
+    name: str
+    pid: int
+    created: float
+    args: tuple[str, ...]
+    log: str
+    ports: dict[str, int]
+    url: str
+
+    def process(self) -> psutil.Process | None:
+        """The live process; None when it ended, even if its pid is in use again."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.created) < _SAME_CREATION_S
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process() is not None
+
+    def uptime_s(self) -> float:
+        """Seconds since it was started."""
+        return time.time() - self.created
+
+
+class Processes:
+    """The processes of one state folder, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, command: Command) -> Started:
+        """Start a process in a session of its own, detached from the terminal, and write its file."""
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        if command.log.exists() and command.log.stat().st_size > LARGE_LOG_BYTES:
+            command.log.replace(command.log.with_name(command.log.name + ".1"))
+        with command.log.open("ab") as log:
+            child = subprocess.Popen(
+                [str(arg) for arg in command.args],
+                env=dict(command.environment),
+                cwd=command.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._children[command.name] = child
+        started = Started(
+            command.name,
+            child.pid,
+            _created(child.pid),
+            tuple(map(str, command.args)),
+            str(command.log),
+            dict(command.ports),
+            command.url,
+        )
+        self._write(started)
+        return started
+
+    def find(self, name: str) -> Started | None:
+        """The process that was last started under `name` and not stopped since; it may have died."""
+        return _read(self._folder / f"{name}.json")
+
+    def running(self, name: str) -> Started | None:
+        """The process of that name if it is alive."""
+        self._reap(name)
+        found = self.find(name)
+        return found if found is not None and found.alive() else None
+
+    def names(self) -> list[str]:
+        """Names of all processes that were started and not stopped, in the order of their start."""
+        found = [s for s in map(_read, self._folder.glob("*.json")) if s is not None]
+        return [s.name for s in sorted(found, key=lambda s: s.created)]
+
+    def exit_code(self, name: str) -> int | None:
+        """The exit code of a process that this object started; None while it runs, or when another command started it."""
+        child = self._children.get(name)
+        return None if child is None else child.poll()
+
+    def stop(self, name: str, seconds: float) -> bool:
+        """SIGTERM, up to `seconds` to end, then SIGKILL for it and all its descendants. True when SIGTERM was enough."""
+        found = self.running(name)
+        process = found.process() if found is not None else None
+        clean = True if process is None else self._end(name, process, seconds)
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        self._children.pop(name, None)
+        return clean
+
+    def _end(self, name: str, process: psutil.Process, seconds: float) -> bool:
+        family = _descendants(process)
+        _signal(process, kill=False)
+        clean = wait_for(lambda: self.running(name) is None, seconds) is not None
+        for member in [*family, *_descendants(process), process]:
+            _signal(member, kill=True)
+        wait_for(lambda: self.running(name) is None, _KILL_DEADLINE_S)
+        return clean
+
+    def _reap(self, name: str) -> None:
+        if (child := self._children.get(name)) is not None:
+            child.poll()
+
+    def _write(self, started: Started) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / f"{started.name}.json"
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps({"process": asdict(started)}, indent=2) + "\n")
+        os.replace(fresh, file)
+
+
+def _read(file: Path) -> Started | None:
+    try:
+        said = json.loads(file.read_text())["process"]
+        return Started(**{**said, "args": tuple(said["args"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _created(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return time.time()
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _signal(process: psutil.Process, kill: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+    except psutil.Error:
+        return
