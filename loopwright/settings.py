@@ -110,3 +110,23 @@ def read_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         found = "; ".join(f"LOOPWRIGHT_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise InvalidSettings("a setting cannot be used", found, "correct the variable, or unset it to get the default") from error
+
+
+def described(model: type[BaseModel] = Settings, prefix: str = "LOOPWRIGHT_") -> list[tuple[str, str, str]]:
+    """Every setting as (variable, default, meaning), in the order of the code: what docs/settings.md shows."""
+    rows: list[tuple[str, str, str]] = []
+    for name, info in model.model_fields.items():
+        variable = prefix + name.upper()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Frozen):
+            rows += described(info.annotation, f"{variable}__")
+        else:
+            default = info.get_default(call_default_factory=True)
+            shown = default.get_secret_value() if isinstance(default, SecretStr) else default
+            rows.append((variable, "" if shown is None or shown == {} else str(shown), info.description or ""))
+    return rows
+
+
+def as_markdown() -> str:
+    """The table of all settings."""
+    rows = [f"| `{variable}` | {f'`{default}`' if default else ''} | {meaning} |" for variable, default, meaning in described()]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
