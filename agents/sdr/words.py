@@ -57,7 +57,8 @@ SIGNALS: tuple[tuple[str, str], ...] = (
     (
         "deadline",
         r"(by|before|in|bis|avant|antes de) (q[1-4]|end of|ende|la fin|fin de|january|february|march|april|june|july|august|september"
-        r"|october|november|december)|q[1-4]|deadline|go[- ]live|this (quarter|month|year)|next (month|quarter)|within \w+ (weeks|months)|urgent\w*"
+        r"|october|november|december)|q[1-4]|deadline|go[- ]live|this (quarter|month|year)"
+        r"|next (month|quarter)|within \w+ (weeks|months)|urgent\w*"
         r"|asap|dringend|来月|年内",
     ),
     (
@@ -85,7 +86,10 @@ SIGNALS: tuple[tuple[str, str], ...] = (
         r"|(no|without|ohne|kein|sans|pas de|sin) (a )?(budget|presupuesto)",
     ),
 )
-NO_BUDGET = r"(no|without|ohne|kein|sans|pas de|sin) (a )?(budget|presupuesto)|budget (has|is|was|ist|wurde|est|n'est)? ?(still |noch |encore )?(not|nicht|pas)"
+NO_BUDGET = (
+    r"(no|without|ohne|kein|sans|pas de|sin) (a )?(budget|presupuesto)"
+    r"|budget (has|is|was|ist|wurde|est|n'est)? ?(still |noch |encore )?(not|nicht|pas)"
+)
 
 # Text that is addressed to software rather than to us.
 ORDERS = (

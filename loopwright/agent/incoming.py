@@ -77,15 +77,21 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
     if content_type != "application/json" and not content_type.endswith("+json"):
         detail = f"The body is {content_type or 'of no stated type'}; send application/json."
         raise Refused(problem(415, "content-type", "The body is not JSON", detail))
+    body = await read_body(request, limit)
+    try:
+        return read_object(body, NESTING)
+    except JsonRefused as refused:
+        raise Refused(problem(422, refused.cause, "The body cannot be used", f"{refused.why}; {refused.remedy}.")) from refused
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, of at most `limit` bytes. Raises Refused (413) as soon as there are more."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise Refused(problem(413, "too-large", "The body is too large", f"It has more than {limit} bytes. Send less."))
-    try:
-        return read_object(bytes(body), NESTING)
-    except JsonRefused as refused:
-        raise Refused(problem(422, refused.cause, "The body cannot be used", f"{refused.why}; {refused.remedy}.")) from refused
+    return bytes(body)
 
 
 def _text(headers: Mapping[str, str], name: str) -> str:

@@ -44,7 +44,7 @@ def create_app(agents: Sequence[Agent], state: Path = STATE, body_bytes: int = B
     _check(agents)
     staff = Staff(agents, state, lease_ms)
     app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(HTTPException, http_problem)
     for agent in agents:
         app.add_api_route(agent.path, _endpoint(staff, agent, body_bytes), methods=["POST"])
         app.add_api_route(agent.path.rstrip("/") + WELL_KNOWN, _fixed(card(agent)), methods=["GET"])
@@ -151,7 +151,8 @@ def _fixed(content: dict[str, Any]) -> Callable[[], Any]:
     return endpoint
 
 
-async def _http_problem(request: Request, error: Exception) -> Response:
+async def http_problem(request: Request, error: Exception) -> Response:
+    """An unknown path or method as a problem."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     title = str(getattr(error, "detail", "")) or "The request failed"
     return response(problem(status, "http", title, f"{request.method} {request.url.path}"))

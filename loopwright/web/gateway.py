@@ -1,0 +1,204 @@
+"""The gateway: `python -m loopwright.web.gateway --port 8800`. Lead form, workflow starts, callbacks and progress of agents, into Kafka."""
+
+import argparse
+import hashlib
+import logging
+import re
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+
+from loopwright.agent.answer import Answer
+from loopwright.agent.incoming import read_body, read_json
+from loopwright.agent.problems import Refused, problem
+from loopwright.agent.serving import http_problem, response, run_app
+from loopwright.edges.kafka import Producer
+from loopwright.errors import LoopwrightError, Retryable
+from loopwright.registry.contract import Contract
+from loopwright.settings import Settings, read_settings
+from loopwright.step import Emit
+from loopwright.web.form import complaints, lead_of, read_form
+from loopwright.web.pages import Pages
+from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, workflow_id
+from loopwright.web.writer import Sender, Writer
+
+FORM_BYTES = 200_000
+REPORT_BYTES = 10_000
+_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TEAM = re.compile(r"[a-z0-9-]{1,64}")
+Route = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: Settings, sender: Sender) -> FastAPI:
+    """The application; it writes through `sender`."""
+    gateway = Gateway(settings, Writer(sender))
+    app = FastAPI(title="Loopwright gateway", lifespan=gateway.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(HTTPException, http_problem)
+    routes: list[tuple[str, str, Route]] = [
+        ("GET", "/", gateway.form),
+        ("GET", "/style.css", gateway.style),
+        ("GET", "/health", gateway.health),
+        ("POST", "/leads", gateway.lead),
+        ("POST", "/workflows", gateway.start),
+        ("GET", "/workflows/{workflow}", gateway.workflow),
+        ("POST", "/callbacks/{workflow:path}/{hop:int}/{branch}", gateway.callback),
+        ("POST", "/progress/{workflow:path}/{hop:int}", gateway.progress),
+    ]
+    for method, path, route in routes:
+        app.add_route(path, answered(route), methods=[method])
+    return app
+
+
+def answered(route: Route) -> Route:
+    """The route, with what it raises turned into problems: 503 where trying again may help, 422 otherwise."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await route(request)
+        except Refused as refused:
+            return response(refused.answer)
+        except ClientDisconnect:
+            return response(problem(400, "disconnected", "The request broke off", "The body did not arrive whole."))
+        except Retryable as error:
+            return response(problem(503, "unavailable", error.what, f"{error.why}; {error.remedy}", headers={"retry-after": "5"}))
+        except LoopwrightError as error:
+            return response(problem(422, "refused", error.what, f"{error.why}; {error.remedy}"))
+
+    return endpoint
+
+
+class Gateway:
+    """The routes."""
+
+    def __init__(self, settings: Settings, writer: Writer) -> None:
+        self._settings = settings
+        self._topics = settings.topics
+        self._writer = writer
+        self._pages = Pages()
+
+    @asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Let go of Kafka at the end."""
+        try:
+            yield
+        finally:
+            self._writer.close()
+
+    async def form(self, _request: Request) -> Response:
+        """The empty lead form."""
+        return self._pages.form({}, {})
+
+    async def style(self, _request: Request) -> Response:
+        """The style sheet."""
+        return self._pages.style()
+
+    async def health(self, _request: Request) -> Response:
+        """The process runs. Whether Kafka does, `loopwright status` says."""
+        return _json(200, {"status": "ok"})
+
+    async def workflow(self, request: Request) -> Response:
+        """How to follow a workflow."""
+        return self._pages.workflow(str(request.path_params["workflow"])[:256])
+
+    async def lead(self, request: Request) -> Response:
+        """Take the form: a page with what is wrong (422, 503), or on to the workflow's page (303). Sent twice, it starts one workflow."""
+        try:
+            typed = read_form(await read_body(request, FORM_BYTES))
+        except ValueError as error:
+            raise Refused(problem(400, "form", "The form cannot be read", "Send it from the page at /.")) from error
+        wrong = complaints(typed)
+        if wrong:
+            return self._pages.form(typed, wrong)
+        typed["form_id"] = form_id = typed.get("form_id") or uuid.uuid4().hex
+        name = workflow_id(f"form/{form_id}")
+        try:
+            await self._writer.write(started(self._topics, name, lead_of(typed), "", "", _now_ms()))
+        except Retryable as error:
+            return self._pages.form(typed, {}, error)
+        return RedirectResponse(f"/workflows/{name}", 303)
+
+    async def start(self, request: Request) -> Response:
+        """Start a workflow on the JSON object in the body: 202 with its id, the same for the same Idempotency-Key."""
+        document = await read_json(request, self._settings.limits.document_bytes)
+        key = request.headers.get("idempotency-key", "").strip().strip('"')
+        if len(key) > 256:
+            raise Refused(problem(400, "idempotency-key", "The Idempotency-Key is too long", "Send 256 characters at most."))
+        team = request.query_params.get("team", "")
+        if team and not _TEAM.fullmatch(team):
+            raise Refused(problem(400, "team", "The team cannot be used", f"{team[:80]!r}: use small letters, digits and hyphens."))
+        trace = request.headers.get("traceparent", "")
+        name = workflow_id(key or uuid.uuid4().hex)
+        await self._write(started(self._topics, name, document, team, trace if _TRACE.fullmatch(trace) else "", _now_ms()))
+        return _json(202, {"workflow": name}, location=f"/workflows/{name}")
+
+    async def callback(self, request: Request) -> Response:
+        """Take the late reply of an agent."""
+        body, digest = await self._checked(request, CALLBACK, self._settings.limits.document_bytes)
+        workflow, hop = _where(request)
+        branch = str(request.path_params["branch"])[:256]
+        await self._write(called_back(self._topics, workflow, hop, branch, body, digest, _now_ms()))
+        return _json(202, {"workflow": workflow})
+
+    async def progress(self, request: Request) -> Response:
+        """Take a report of progress."""
+        body, digest = await self._checked(request, REPORT, REPORT_BYTES)
+        workflow, hop = _where(request)
+        await self._write(progressed(self._topics, workflow, hop, body, digest, _now_ms()))
+        return _json(202, {"workflow": workflow})
+
+    async def _checked(self, request: Request, contract: Contract, limit: int) -> tuple[dict[str, Any], str]:
+        body = await read_json(request, limit)
+        errors = contract.errors(body)
+        if errors:
+            raise Refused(problem(422, "contract", "The body cannot be used", errors[0], errors))
+        return body, hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+    async def _write(self, emit: Emit) -> None:
+        if len(emit.value) > self._settings.limits.message_bytes:
+            detail = f"The record would have {len(emit.value)} bytes, {self._settings.limits.message_bytes} at most. Send less."
+            raise Refused(problem(413, "too-large", "The record is too large", detail))
+        await self._writer.write(emit)
+
+
+def _where(request: Request) -> tuple[str, int]:
+    workflow, hop = str(request.path_params["workflow"]), int(request.path_params["hop"])
+    if not 1 <= len(workflow) <= 256 or hop > MOST_HOPS:
+        raise Refused(problem(404, "address", "There is no such call", "The workflow has 1 to 256 characters, the hop is a whole number."))
+    return workflow, hop
+
+
+def _json(status: int, content: dict[str, Any], **headers: str) -> Response:
+    return response(Answer(status, orjson.dumps(content), {"content-type": "application/json", **headers}))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop. Exit code 0, or the error's."""
+    parser = argparse.ArgumentParser(prog="python -m loopwright.web.gateway", description=__doc__)
+    parser.add_argument("--port", type=int, default=8800)
+    parser.add_argument("--host", default="127.0.0.1")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = read_settings()
+        run_app(create_app(settings, Producer(settings)), options.port, options.host)
+    except LoopwrightError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

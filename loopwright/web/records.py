@@ -1,0 +1,75 @@
+"""Requests to the gateway as records of the log. Pure: ids and times are given."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from loopwright.message import Message, encode, headers_of, record_id
+from loopwright.registry.contract import Contract
+from loopwright.schemas import CALLED_BACK, PROGRESS, STARTED
+from loopwright.settings import Topics
+from loopwright.step import Emit
+
+SOURCE = "/loopwright/gateway"
+MOST_HOPS = 2**31 - 1
+_TEXT = {"type": "string", "maxLength": 500}
+CALLBACK = Contract(
+    {
+        "type": "object",
+        "properties": {
+            "output": {"type": "object"},
+            "error": {
+                "type": "object",
+                "required": ["message"],
+                "properties": {"class": _TEXT, "message": _TEXT, "retryable": {"type": "boolean"}},
+            },
+            "next": {"enum": ["continue", "complete"]},
+            "usage": {"type": "object"},
+        },
+        "oneOf": [{"required": ["output"]}, {"required": ["error"]}],
+    }
+)
+REPORT = Contract(
+    {
+        "type": "object",
+        "required": ["agent", "step", "of"],
+        "properties": {
+            "agent": {"type": "string", "minLength": 1, "maxLength": 64},
+            "branch": {"type": "string", "maxLength": 256},
+            "step": {"type": "integer", "minimum": 0, "maximum": 10**6},
+            "of": {"type": "integer", "minimum": 1, "maximum": 10**6},
+            "text": _TEXT,
+        },
+    }
+)
+
+
+def workflow_id(key: str) -> str:
+    """The workflow that an Idempotency-Key stands for: 20 hex digits, the same for the same key."""
+    return hashlib.sha256(f"start/{key}".encode()).hexdigest()[:20]
+
+
+def started(topics: Topics, workflow: str, document: Mapping[str, Any], team: str, traceparent: str, now_ms: int) -> Emit:
+    """The start of a workflow on `document`, in `team` (empty: the default one)."""
+    data: dict[str, Any] = {"document": dict(document)} | ({"team": team} if team else {})
+    message = Message(record_id(workflow, 0, "", STARTED), STARTED, SOURCE, workflow, data, time_ms=now_ms, traceparent=traceparent)
+    return _emit(topics.messages, message)
+
+
+def called_back(topics: Topics, workflow: str, hop: int, branch: str, body: Mapping[str, Any], digest: str, now_ms: int) -> Emit:
+    """The late reply of an agent; `body` keeps the contract CALLBACK, `digest` tells different replies to one call apart."""
+    data = {"branch": branch, **CALLBACK.project(body)}
+    name = record_id(workflow, hop, branch, f"{CALLED_BACK}/{digest}")
+    return _emit(topics.callbacks, Message(name, CALLED_BACK, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
+
+
+def progressed(topics: Topics, workflow: str, hop: int, body: Mapping[str, Any], digest: str, now_ms: int) -> Emit:
+    """A report of progress; `body` keeps the contract REPORT."""
+    data = {"text": "", **REPORT.project(body)}
+    branch = str(data.pop("branch", ""))
+    name = record_id(workflow, hop, branch, f"{PROGRESS}/{digest}")
+    return _emit(topics.progress, Message(name, PROGRESS, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
+
+
+def _emit(topic: str, message: Message) -> Emit:
+    return Emit(topic, message.workflow.encode(), encode(message), headers_of(message))
