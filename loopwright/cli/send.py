@@ -11,8 +11,7 @@ from rich.text import Text
 from loopwright.cli import logs, show
 from loopwright.cli.documents import documents_in, read_input
 from loopwright.edges import kafka
-from loopwright.errors import InvalidDocument, PlatformFailed, Unreachable
-from loopwright.history.timeline import Timeline
+from loopwright.errors import Conflict, InvalidDocument, PlatformFailed, Unreachable
 from loopwright.history.view import Status, WorkflowView
 from loopwright.message import Message, Rejected, encode, headers_of, parse, record_id, trace_of
 from loopwright.schemas import STARTED
@@ -83,24 +82,36 @@ def send_documents(settings: Settings, documents: Sequence[dict[str, Any]], opti
 def send(settings: Settings, name: str, options: SendOptions, as_json: bool) -> int:
     """Send what the file `name` holds and print the ids. The exit code: 1 where a workflow that was waited for did not complete."""
     raw = read_input(name)
-    if options.raw:
-        ids = [_send_raw(settings, raw)]
-    else:
-        documents = documents_in(raw, name)
-        if options.workflow and len(documents) > 1:
-            why = f"--id {options.workflow} and {len(documents)} documents"
-            raise InvalidDocument("one id cannot name several workflows", why, "leave out --id, or send one document")
-        ids = send_documents(settings, documents, options)
-    if not options.wait:
+    documents = [] if options.raw else documents_in(raw, name)
+    if options.workflow:
+        _check_id(settings, documents, options)
+    follower = Follower(settings, from_beginning=bool(options.workflow)) if options.wait else None
+    ids = [_send_raw(settings, raw)] if options.raw else send_documents(settings, documents, options)
+    if follower is None:
         _print_sent(ids, as_json)
         return 0
     if not as_json:
         _print_sent(ids, False, next_steps=False)
-    timeline = wait_for(settings, ids, options.wait_s, None if as_json else _print_change)
-    views = [timeline.view(name) for name in ids]
+    views = follower.until_ended(ids, options.wait_s, None if as_json else _print_change)
     if as_json:
-        show.print_json([view.as_dict(steps=False) | {"document": view.document} for view in views])
+        show.print_json([view.as_dict() | {"document": view.document} for view in views])
     return 0 if all(view.status is Status.COMPLETED for view in views) else 1
+
+
+def _check_id(settings: Settings, documents: Sequence[dict[str, Any]], options: SendOptions) -> None:
+    """Raise where the id cannot be taken. The same start once more is fine: it changes nothing."""
+    if len(documents) > 1:
+        why = f"--id {options.workflow} and {len(documents)} documents"
+        raise InvalidDocument("one id cannot name several workflows", why, "leave out --id, or send one document")
+    wanted = start_message(documents[0], options.workflow, options, 0)
+    for record in kafka.read_all(settings, [settings.topics.messages]):
+        found = parse(record, settings.limits) if record.key == options.workflow.encode() else None
+        if isinstance(found, Message) and found.type == STARTED:
+            if found.data == wanted.data:
+                return
+            why = "it was started with another document, or other options"
+            remedy = f"choose another id; `loopwright trace {options.workflow}` shows the one that is there"
+            raise Conflict(f"workflow {options.workflow!r} is there already", why, remedy)
 
 
 def _send_raw(settings: Settings, raw: bytes) -> str:
@@ -136,29 +147,47 @@ def _print_change(view: WorkflowView) -> None:
     show.console().print(line)
 
 
-def wait_for(settings: Settings, ids: Sequence[str], wait_s: float, tell: Callable[[WorkflowView], None] | None) -> Timeline:
-    """Follow the logs until none of `ids` is open; `tell` hears of each change. Raises PlatformFailed after `wait_s` seconds."""
-    timeline, deadline = logs.empty(settings), time.monotonic() + wait_s
-    left, told = set(ids), dict.fromkeys(ids, "")
+class Follower:
+    """Follows the logs until workflows have ended. Made before they are sent, so that nothing is missed."""
 
-    def enough() -> bool:
-        return not left or time.monotonic() > deadline
+    def __init__(self, settings: Settings, from_beginning: bool = False) -> None:
+        self.timeline = logs.empty(settings)
+        self._settings = settings
+        self._left: set[str] | None = None
+        self._deadline = float("inf")
+        self._records = logs.follow(settings, self._enough, from_beginning)
 
-    for record in logs.follow(settings, enough):
-        name = timeline.add(record) if record is not None else None
-        if name not in left:
-            continue
-        view = timeline.view(name)
-        if tell and told[name] != f"{view.activity} {view.hop}":
-            told[name] = f"{view.activity} {view.hop}"
-            tell(view)
-        if not view.open and has_start(view, settings.topics.messages):
-            left.discard(name)
-    if left:
-        stuck = ", ".join(f"{name}: {timeline.view(name).activity if name in timeline else 'not seen'}" for name in sorted(left))
+    def _enough(self) -> bool:
+        return self._left == set() or time.monotonic() > self._deadline
+
+    def view(self, name: str) -> WorkflowView | None:
+        """What is known of a workflow, or of a refused record at that position."""
+        return self.timeline.view(name) if name in self.timeline else self.timeline.refused(name)
+
+    def until_ended(self, ids: Sequence[str], wait_s: float, tell: Callable[[WorkflowView], None] | None) -> list[WorkflowView]:
+        """Wait until none of `ids` is open; `tell` hears of each change. Raises PlatformFailed after `wait_s` seconds."""
+        self._left, self._deadline = set(ids), time.monotonic() + wait_s
+        told = dict.fromkeys(ids, "")
+        for record in self._records:
+            changed = self.timeline.add(record) if record is not None else None
+            for name in [changed] if changed else list(self._left):
+                view = self.view(name) if name in self._left else None
+                if view is None:
+                    continue
+                if tell and told[name] != f"{view.activity} {view.hop}":
+                    told[name] = f"{view.activity} {view.hop}"
+                    tell(view)
+                if not view.open and has_start(view, self._settings.topics.messages):
+                    self._left.discard(name)
+        if self._left:
+            raise self._stuck(len(ids), wait_s)
+        return [view for view in map(self.view, ids) if view]
+
+    def _stuck(self, count: int, wait_s: float) -> PlatformFailed:
+        views = {name: self.view(name) for name in sorted(self._left or ())}
+        stuck = ", ".join(f"{name}: {view.activity if view else 'not seen'}" for name, view in views.items())
         remedy = "`loopwright trace` shows what a workflow waits for, `loopwright status` whether the job runs"
-        raise PlatformFailed(f"{len(left)} of {len(ids)} workflows did not end within {wait_s:g} s", stuck, remedy)
-    return timeline
+        return PlatformFailed(f"{len(views)} of {count} workflows did not end within {wait_s:g} s", stuck, remedy)
 
 
 def has_start(view: WorkflowView, messages: str) -> bool:

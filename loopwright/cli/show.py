@@ -45,7 +45,7 @@ def clean(said: object, limit: int = 0) -> str:
 
 
 def _harmless(letter: str) -> bool:
-    return letter == " " or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return letter in " \u200c\u200d" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def duration(ms: float) -> str:

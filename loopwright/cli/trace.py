@@ -36,16 +36,19 @@ MARKS = {
 def trace(settings: Settings, wanted: str, as_json: bool, follow: bool) -> None:
     """Print the steps of the workflow `wanted` (its id, or the beginning of it where only one fits). Raises NotFound."""
     timeline = logs.load(settings)
-    name = find(timeline, wanted)
-    if as_json and not follow:
-        show.print_json(timeline.view(name).as_dict(steps=True))
-    elif follow:
-        try:
-            _follow(settings, name, as_json)
-        except KeyboardInterrupt:
-            return
-    else:
-        print_view(show.console(), timeline.view(name))
+    refused = timeline.refused(wanted)
+    name = wanted if refused else find(timeline, wanted)
+    if refused or not follow:
+        view = refused or timeline.view(name)
+        if as_json:
+            show.print_json(view.as_dict(steps=True))
+        else:
+            print_view(show.console(), view)
+        return
+    try:
+        _follow(settings, name, as_json)
+    except KeyboardInterrupt:
+        return
 
 
 def find(timeline: Timeline, wanted: str) -> str:

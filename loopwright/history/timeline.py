@@ -63,6 +63,14 @@ class Timeline:
         """How many dead letters there are, those of no workflow included."""
         return len(self._letters)
 
+    def refused(self, position: str) -> WorkflowView | None:
+        """What is known of a record without a workflow that was refused, by its position (`topic-partition-offset`); None: nothing is."""
+        if position in self._workflows:
+            return None
+        unreadable = (entry for entry in self._entries.get("", {}).values() if entry.at.name == position)
+        entries = (*unreadable, *self._entries.get(position, {}).values())
+        return view_of(position, entries, self._topics, self._limits, self._default_team) if entries else None
+
     def orphans(self) -> list[Step]:
         """Unreadable records and dead letters that belong to no workflow, oldest first."""
         lone = [entry for name, entries in self._entries.items() if name not in self._workflows for entry in entries.values()]
