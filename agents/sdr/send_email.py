@@ -1,11 +1,14 @@
 """send-email: puts mails into an outbox, each exactly once, however often the call is repeated."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
+from email.charset import QP, Charset
+from email.header import Header
+from email.mime.text import MIMEText
+from email.policy import compat32
+from email.utils import format_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,11 @@ from agents.sdr.mails import one_line
 from loopwright.agent import Agent, Task
 from loopwright.errors import InvalidDocument
 
-SENDER = Address("The sales team", "sales", "loopwright.example")
+SENDER = "The sales team <sales@loopwright.example>"
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+ADDRESS = re.compile(rf"{_ATOM}(\.{_ATOM})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+TEXT = Charset("utf-8")
+TEXT.body_encoding = QP
 
 
 def send_email(variables: Mapping[str, str], outbox: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Agent:
@@ -32,30 +39,53 @@ def send_email(variables: Mapping[str, str], outbox: Path, clock: Callable[[], d
     return agent
 
 
-def compose(asked: Mapping[str, Any], key: str, now: datetime) -> Sequence[EmailMessage]:
+def compose(asked: Mapping[str, Any], key: str, now: datetime) -> Sequence[MIMEText]:
     """The messages of a call; their ids follow from the Idempotency-Key alone. Raises InvalidDocument for an unusable address."""
-    try:
-        to = Address(one_line(asked["name"]), addr_spec=asked["email"])
-        return [_message(to, item, f"{sha256(key.encode()).hexdigest()[:32]}.{n}", now) for n, item in enumerate(asked["emails"], 1)]
-    except (ValueError, LookupError) as error:
-        why = f"{asked['email']!r:.120}: {error}"
-        raise InvalidDocument("the mail cannot be addressed", why, "correct the lead's e-mail address (plain ASCII)") from error
+    to = addressed(asked["name"], asked["email"])
+    return [_message(to, item, f"{sha256(key.encode()).hexdigest()[:32]}.{n}", now) for n, item in enumerate(asked["emails"], 1)]
 
 
-def _message(to: Address, item: Mapping[str, Any], name: str, now: datetime) -> EmailMessage:
-    message = EmailMessage(policy=SMTP)
+def _message(to: str, item: Mapping[str, Any], name: str, now: datetime) -> MIMEText:
+    message = MIMEText(item["body"], "plain", TEXT)  # type: ignore[arg-type]  # a Charset is taken since Python 3.5
     message["Message-ID"] = f"<{name}@loopwright.example>"
-    message["Date"] = now
+    message["Date"] = format_datetime(now)
     message["From"] = SENDER
     message["To"] = to
-    message["Subject"] = one_line(item["subject"], 200)
+    message["Subject"] = worded(one_line(item["subject"], 200), len("Subject: "))
     message["X-Send-After-Days"] = str(int(item.get("send_after_days", 0)))
-    message.set_content(item["body"])
-    message.as_bytes()  # what cannot be written is found now, before anything is
     return message
 
 
-def put(outbox: Path, message: EmailMessage) -> Path:
+def addressed(name: str, email: str) -> str:
+    """The value of a To header. Raises InvalidDocument for an address that is not plain ASCII of the usual form."""
+    if len(email) > 254 or "=?" in email or not ADDRESS.fullmatch(email):
+        raise InvalidDocument(
+            "the mail cannot be addressed", f"the address is {email[:100]!r}", "correct the lead's e-mail address (ASCII)"
+        )
+    line = one_line(name)
+    if not line:
+        return email
+    shown = quoted(line) if line.isascii() and "=?" not in line else worded(line, len("To: "))
+    return f"{shown}{' ' if len(shown) + len(email) < 70 else chr(10) + ' '}<{email}>"
+
+
+def quoted(text: str) -> str:
+    """ASCII text as a quoted string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def worded(text: str, taken: int) -> str:
+    """Text as it may stand in a header: as it is, or in encoded words where it is long, not ASCII, or looks encoded already.
+
+    The newer `email.policy` is not used: Python 3.11's decodes an encoded word in the text, and with it a line break. Source: RFC 2047.
+    """
+    if text.isascii() and "=?" not in text and len(text) + taken <= 76:
+        return text
+    return Header(text, "utf-8", maxlinelen=76, header_name=" " * taken).encode()
+
+
+def put(outbox: Path, message: MIMEText) -> Path:
     """Write the message to `new/` in the outbox in one step (as Maildir does); one that is there already stays as it is."""
     name = str(message["Message-ID"]).strip("<>").partition("@")[0] + ".eml"
     target = outbox / "new" / name
@@ -65,7 +95,7 @@ def put(outbox: Path, message: EmailMessage) -> Path:
     if target.exists():
         return target
     with draft.open("wb") as file:
-        file.write(message.as_bytes())
+        file.write(written(message))
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -75,3 +105,8 @@ def put(outbox: Path, message: EmailMessage) -> Path:
     finally:
         draft.unlink()
     return target
+
+
+def written(message: MIMEText) -> bytes:
+    """The message as it goes over the wire: lines end in CR LF."""
+    return message.as_bytes(policy=compat32.clone(linesep="\r\n"))
