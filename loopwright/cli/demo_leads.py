@@ -85,7 +85,8 @@ def _results_seen(rows: Sequence[LeadRow]) -> bool:
 def _stuck(rows: Sequence[LeadRow], deadline_s: float, settings: Settings) -> PlatformFailed:
     left = [row for row in rows if not row.resting]
     said = "; ".join(f"{row.name} ({row.workflow}): {row.view.activity if row.view else 'not seen in the logs'}" for row in left)
-    remedy = "`loopwright trace` shows what a workflow waits for; `loopwright status` whether everything runs; logs: {where}"
+    what_next = "`loopwright trace` shows what a workflow waits for, `loopwright status` whether everything runs"
+    remedy = f"{what_next}; the logs are in {settings.home / 'logs'}"
     return PlatformFailed(f"{len(left)} of {len(rows)} leads were not accounted for within {deadline_s:g} s", said, remedy)
 
 

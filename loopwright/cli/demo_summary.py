@@ -96,7 +96,7 @@ def change_line(row: LeadRow, since_start_ms: int) -> Text:
 
 
 NAME_CELLS, COMPANY_CELLS = 25, 23
-HEADER = f"  {'lead':<{NAME_CELLS}} {'company':<{COMPANY_CELLS}} score  calls       time  end"
+HEADER = f"  {'lead':<{NAME_CELLS}} {'company':<{COMPANY_CELLS}} score  model calls       time  end"
 
 
 def summary_lines(rows: Sequence[LeadRow]) -> list[RenderableType]:
@@ -115,7 +115,7 @@ def _summary_of(row: LeadRow) -> list[RenderableType]:
     if view is None:
         return [line.append("not seen in the logs", style="red")]
     score = "-" if view.score is None else f"{view.score:g}"
-    line.append(f"{score:>5}  {view.model_calls:>5}  {show.duration(view.duration_ms):>9}  ")
+    line.append(f"{score:>5}  {view.model_calls:>11}  {show.duration(view.duration_ms):>9}  ")
     line.append_text(show.status_text(view))
     way = Text(" → ".join(hops_of(view)) or "no decision", style="dim")
     lines: list[RenderableType] = [line, Padding(way, (0, 0, 0, 4), expand=False)]

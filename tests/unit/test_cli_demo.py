@@ -3,13 +3,13 @@
 import io
 
 import pytest
-from history_log import TOPICS, Log, worked_lead
 from rich.console import Console
 
 from loopwright.cli.demo_leads import read_leads
 from loopwright.cli.demo_summary import LeadRow, as_json, change_line, hops_of, live_table, summary_lines, totals, totals_lines
 from loopwright.errors import NotFound
 from loopwright.settings import read_settings
+from tests.unit.history_log import TOPICS, Log, worked_lead
 
 
 def printed(*parts: object) -> str:

@@ -4,7 +4,6 @@ import io
 import unicodedata
 
 import pytest
-from history_log import TOPICS, Log, timeline_of, worked_lead
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -13,6 +12,7 @@ from loopwright.cli.show import clean, duration, summary, workflow_table
 from loopwright.cli.trace import find, print_view
 from loopwright.cli.watch import chosen, picture
 from loopwright.errors import NotFound
+from tests.unit.history_log import TOPICS, Log, timeline_of, worked_lead
 
 
 def printed(what: object, width: int = 160) -> str:

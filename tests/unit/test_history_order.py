@@ -1,12 +1,12 @@
 """One order for the records of a workflow, whatever the order in which the topics were read."""
 
-from history_log import LIMITS, TOPICS, Log, timeline_of, worked_lead
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.history.order import in_order
 from loopwright.history.reading import read_entry
 from loopwright.step import Record
+from tests.unit.history_log import LIMITS, TOPICS, Log, timeline_of, worked_lead
 
 
 def kinds(records: list[Record]) -> list[str]:

@@ -2,12 +2,12 @@
 
 import orjson
 import pytest
-from history_log import START_MS, TOPICS, Log, timeline_of, worked_lead
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.history.view import Status
 from loopwright.step import Record
+from tests.unit.history_log import START_MS, TOPICS, Log, timeline_of, worked_lead
 
 
 def test_a_new_workflow_waits_for_its_first_decision():
