@@ -165,7 +165,8 @@ def _parts(step: Step) -> Iterable[tuple[str, str]]:
 
 
 def _decision_parts(detail: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    yield "candidates", ", ".join(detail["candidates"]) or "none"
+    if detail["candidates"] or detail["outcome"] == "unroutable":
+        yield "candidates", ", ".join(detail["candidates"]) or "none"
     for refused in detail["rejected"]:
         yield "not", f"{refused['agent']}: {refused['why']}"
     facts = [] if detail["confidence"] is None else [f"confidence {detail['confidence']}"]

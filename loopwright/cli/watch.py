@@ -14,6 +14,7 @@ from loopwright.settings import Settings
 from loopwright.step import Record
 
 REFRESH_S = 0.25
+FIRST_S = 3.0  # so that what is long past is told as it stands now, not step by step
 MARGIN_LINES = 5
 
 
@@ -56,7 +57,7 @@ def _once(settings: Settings, screen: Console, as_json: bool, since_ms: int | No
 def _as_lines(settings: Settings, screen: Console, as_json: bool, since_ms: int | None) -> None:
     told: dict[str, tuple[str, int, int]] = {}
     timeline = logs.empty(settings)
-    for changed in _changes(timeline, logs.follow(settings, lambda: False)):
+    for changed in _changes(timeline, logs.follow(settings, lambda: False), FIRST_S):
         for name in changed:
             view = timeline.view(name)
             state = (view.activity, view.hop, len(view.path))
@@ -78,10 +79,10 @@ def _line(view: WorkflowView) -> Text:
     return line.append(f"  {said}") if said and not view.open else line
 
 
-def _changes(timeline: Timeline, records: Iterator[Record | None]) -> Iterator[list[str]]:
-    """The names of the workflows that changed, gathered until the log pauses or a quarter of a second has passed."""
+def _changes(timeline: Timeline, records: Iterator[Record | None], first_s: float = REFRESH_S) -> Iterator[list[str]]:
+    """The names of the workflows that changed, gathered until the log pauses or a quarter of a second (at first: `first_s`) has passed."""
     changed: dict[str, None] = {}
-    last = time.monotonic()
+    last = time.monotonic() + first_s - REFRESH_S
     for record in records:
         name = timeline.add(record) if record is not None else None
         if name is not None:
