@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -127,6 +128,11 @@ class Processes:
         (self._folder / f"{name}.json").unlink(missing_ok=True)
         self._children.pop(name, None)
         return clean
+
+    def stop_all(self, names: Sequence[str], seconds: float) -> None:
+        """Stop several at the same time."""
+        with ThreadPoolExecutor(max(1, len(names))) as pool:
+            list(pool.map(lambda name: self.stop(name, seconds), names))
 
     def _end(self, name: str, process: psutil.Process, seconds: float) -> bool:
         family = _descendants(process)

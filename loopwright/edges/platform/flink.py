@@ -1,0 +1,132 @@
+"""The standalone Flink cluster: a JobManager and TaskManagers, each a JVM that is started here directly.
+
+Flink's own scripts are left aside: they would start two further JVMs merely to calculate memory sizes, and keep pid files of their own.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loopwright.edges.platform.flink_config import JOB_MANAGER_FLAGS, FlinkConfig, Memory, options, write_configuration
+from loopwright.edges.platform.flink_home import FlinkHome
+from loopwright.edges.platform.flink_rest import FlinkRest
+from loopwright.edges.platform.java import Java
+from loopwright.edges.platform.jvm import Jvm, child_environment
+from loopwright.edges.platform.layout import Layout
+from loopwright.edges.platform.ports import HOST, Ports
+from loopwright.edges.platform.processes import Command, Processes
+from loopwright.edges.platform.waiting import failed, wait_for
+
+JOB_MANAGER = "jobmanager"
+REST_PORT, RPC_PORT = "flink", "flink-rpc"
+_STOP_DEADLINE_S = 15
+Archive = Callable[[str, Sequence[Path]], Sequence[str]]
+
+
+def task_manager(number: int) -> str:
+    """The name of a TaskManager, counted from 1."""
+    return f"taskmanager-{number}"
+
+
+def _no_archive(_name: str, _classpath: Sequence[Path]) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class FlinkCluster:
+    """The cluster of one state folder. `python_paths` are what the jobs import from; `archive` gives JVM flags for a service's name."""
+
+    layout: Layout
+    java: Java
+    home: FlinkHome
+    processes: Processes
+    ports: Ports
+    environment: Mapping[str, str]
+    config: FlinkConfig = field(default_factory=FlinkConfig)
+    python_paths: Sequence[Path] = ()
+    archive: Archive = field(default=_no_archive)
+
+    @property
+    def rest(self) -> FlinkRest:
+        """Its REST API."""
+        return FlinkRest(f"http://{HOST}:{self.ports.known().get(REST_PORT, 0)}")
+
+    def names(self) -> list[str]:
+        """Its processes, in the order of their start."""
+        return [JOB_MANAGER, *(task_manager(n) for n in range(1, self.config.task_managers + 1))]
+
+    def start(self) -> bool:
+        """Start what does not run; return at once. True when a new JobManager was started: then no job runs on it."""
+        fresh = self.processes.running(JOB_MANAGER) is None
+        rest = self.ports.settle(REST_PORT, not fresh)
+        rpc = self.ports.settle(RPC_PORT, not fresh)
+        write_configuration(self.layout.conf, options(self.config, self.layout, rest, rpc, Path(sys.executable)))
+        if fresh:
+            self._stop_task_managers()
+            self._start(self._job_manager(), {REST_PORT: rest, RPC_PORT: rpc}, f"http://{HOST}:{rest}")
+        for number in range(1, self.config.task_managers + 1):
+            self.start_task_manager(number)
+        return fresh
+
+    def start_task_manager(self, number: int) -> None:
+        """Start the TaskManager of that number unless it runs. It keeps its resource id, so its predecessor is forgotten at once."""
+        if self.processes.running(task_manager(number)) is None:
+            self._start(self._task_manager(number), {}, "")
+
+    def wait_ready(self, seconds: float) -> None:
+        """Return when every TaskManager is registered; raise PlatformFailed with the end of a log otherwise."""
+        done = wait_for(lambda: self._dead() or (self.rest.task_managers() >= self.config.task_managers or None), seconds)
+        if done is True:
+            return
+        name = done if isinstance(done, str) else JOB_MANAGER
+        why = "the process ended" if isinstance(done, str) else f"{self.rest.task_managers()} TaskManagers after {seconds:.0f} s"
+        log = self.layout.log(name) if self.layout.log(name).exists() else self.layout.logs / f"{name}.out"
+        raise failed(f"Flink's {name} did not start", why, log)
+
+    def stop(self) -> None:
+        """Stop all its processes."""
+        names = [name for name in self.processes.names() if name == JOB_MANAGER or name.startswith("taskmanager-")]
+        self.processes.stop_all(list(reversed(names)), _STOP_DEADLINE_S)
+
+    def client(self, main: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment of a short-lived client JVM."""
+        flags = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *self._logging("client", "log4j-cli.properties")]
+        return self._jvm("client", main, flags, list(arguments)).args(self.java, self.layout), self._environment()
+
+    def _job_manager(self) -> Jvm:
+        main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+        return self._jvm(JOB_MANAGER, main, [*JOB_MANAGER_FLAGS, *self._logging(JOB_MANAGER)], self._arguments())
+
+    def _task_manager(self, number: int) -> Jvm:
+        name = task_manager(number)
+        main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+        flags = [*Memory().flags(), "-XX:+UseG1GC", *self._logging(name)]
+        return self._jvm(name, main, flags, [*self._arguments(), "-D", f"taskmanager.resource-id={name}"])
+
+    def _arguments(self) -> list[str]:
+        return ["--configDir", str(self.layout.conf)]
+
+    def _jvm(self, name: str, main: str, flags: list[str], arguments: list[str]) -> Jvm:
+        classpath = self.home.classpath()
+        archive = self.archive(name, classpath)
+        return Jvm(name, main, classpath, [*self.home.java_options(), *flags], arguments, archive)
+
+    def _logging(self, name: str, file: str = "log4j.properties") -> list[str]:
+        return [f"-Dlog.file={self.layout.log(name)}", f"-Dlog4j.configurationFile={(self.layout.conf / file).as_uri()}"]
+
+    def _environment(self) -> dict[str, str]:
+        extra = self.home.environment(self.layout.conf, self.layout.logs)
+        return child_environment(self.environment, self.java, self.layout, self.python_paths, extra)
+
+    def _start(self, jvm: Jvm, ports: dict[str, int], url: str) -> None:
+        out = self.layout.logs / f"{jvm.name}.out"
+        args = jvm.args(self.java, self.layout)
+        self.processes.start(Command(jvm.name, args, self._environment(), self.layout.home, out, ports, url))
+
+    def _stop_task_managers(self) -> None:
+        """Those of a JobManager that is gone would never find the new one."""
+        self.processes.stop_all([name for name in self.processes.names() if name.startswith("taskmanager-")], _STOP_DEADLINE_S)
+
+    def _dead(self) -> str | None:
+        return next((name for name in self.names() if self.processes.running(name) is None), None)

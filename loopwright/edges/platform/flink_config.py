@@ -1,0 +1,201 @@
+"""Flink's configuration for the local cluster, with the reason for each value that is not Flink's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from loopwright.edges.platform.layout import Layout
+from loopwright.edges.platform.ports import HOST
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FlinkConfig:
+    """The size of the cluster and what a person may want to change. `settings` are Flink options that go on top of ours."""
+
+    task_managers: int = 1
+    slots: int = 2
+    parallelism: int = 1
+    execution_mode: Literal["thread", "process"] = "thread"
+    checkpoint_interval_ms: int = 5000
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Memory of a TaskManager in MiB. Given part by part, the processes can be started directly, without Flink's calculating scripts."""
+
+    framework_heap: int = 128
+    task_heap: int = 410
+    framework_off_heap: int = 128
+    network: int = 102
+    managed: int = 256
+    metaspace: int = 512
+    overhead: int = 192
+
+    def flags(self) -> tuple[str, ...]:
+        """The JVM's flags for these sizes."""
+        return (
+            f"-Xmx{self.framework_heap + self.task_heap}m",
+            f"-XX:MaxDirectMemorySize={self.framework_off_heap + self.network}m",
+            f"-XX:MaxMetaspaceSize={self.metaspace}m",
+        )
+
+    def settings(self) -> dict[str, str]:
+        """Flink's options for these sizes."""
+        return {
+            "taskmanager.memory.framework.heap.size": f"{self.framework_heap}m",
+            "taskmanager.memory.task.heap.size": f"{self.task_heap}m",
+            "taskmanager.memory.framework.off-heap.size": f"{self.framework_off_heap}m",
+            "taskmanager.memory.task.off-heap.size": "0b",
+            "taskmanager.memory.network.min": f"{self.network}m",
+            "taskmanager.memory.network.max": f"{self.network}m",
+            "taskmanager.memory.managed.size": f"{self.managed}m",
+            "taskmanager.memory.jvm-metaspace.size": f"{self.metaspace}m",
+            "taskmanager.memory.jvm-overhead.min": f"{self.overhead}m",
+            "taskmanager.memory.jvm-overhead.max": f"{self.overhead}m",
+            "taskmanager.cpu.cores": "2.0",
+        }
+
+
+JOB_MANAGER_FLAGS = ("-Xmx524m", "-XX:MaxMetaspaceSize=256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+
+def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Path) -> dict[str, str]:
+    """All options of the cluster, as flat names. `rest` and `rpc` are the JobManager's ports, `python` the interpreter of the jobs."""
+    return {
+        "jobmanager.rpc.address": HOST,
+        "jobmanager.rpc.port": str(rpc),
+        "jobmanager.bind-host": HOST,
+        "taskmanager.host": HOST,
+        "taskmanager.bind-host": HOST,
+        "rest.address": HOST,
+        "rest.bind-address": HOST,
+        "rest.port": str(rest),
+        # the client is started with the cluster and asks until the cluster is there
+        "rest.retry.max-attempts": "600",
+        "rest.retry.delay": "200 ms",
+        "client.timeout": "120 s",
+        "web.timeout": "60 s",
+        "pekko.ask.timeout": "60 s",
+        "jobmanager.memory.heap.size": "524m",
+        "jobmanager.memory.off-heap.size": "128m",
+        "jobmanager.memory.jvm-metaspace.size": "256m",
+        "jobmanager.memory.jvm-overhead.min": "192m",
+        "jobmanager.memory.jvm-overhead.max": "192m",
+        **Memory().settings(),
+        "taskmanager.numberOfTaskSlots": str(config.slots),
+        "taskmanager.jvm-exit-on-oom": "true",
+        "parallelism.default": str(config.parallelism),
+        **_failures(),
+        **_state(config, layout),
+        **_python(config, python),
+        "execution.buffer-timeout.interval": "0 ms",
+        "pipeline.object-reuse": "true",
+        # the native runtime of thread mode loads one library per process: no job may bring its own
+        "classloader.parent-first-patterns.additional": "pemja",
+        "process.working-dir": str(layout.tmp),
+        "io.tmp.dirs": str(layout.tmp),
+        "web.tmpdir": str(layout.tmp),
+        "env.pid.dir": str(layout.run),
+        "env.log.dir": str(layout.logs),
+        **config.settings,
+    }
+
+
+def _failures() -> dict[str, str]:
+    """How soon a death is seen, and what happens then."""
+    return {
+        "heartbeat.interval": "2 s",
+        "heartbeat.timeout": "8 s",
+        # a TaskManager that comes up before the JobManager asks again soon, not after ten seconds
+        "cluster.registration.error-delay": "200 ms",
+        "cluster.registration.initial-timeout": "200 ms",
+        # wait for a lost TaskManager; else each missing slot fails at once and counts as a restart
+        "resourcemanager.standalone.start-up-time": "10 min",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "100 ms",
+        "restart-strategy.exponential-delay.max-backoff": "2 s",
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
+        # bounded: a job that can never run must fail visibly, not restart for ever
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "30",
+    }
+
+
+def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
+    """Where the job's state lives and how it is kept. Local state is small: on the heap it is read without a detour."""
+    return {
+        "state.backend.type": "hashmap",
+        "execution.checkpointing.interval": f"{config.checkpoint_interval_ms} ms",
+        "execution.checkpointing.min-pause": "1 s",
+        "execution.checkpointing.timeout": "2 min",
+        "execution.checkpointing.dir": layout.checkpoints.as_uri(),
+        "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
+        "execution.checkpointing.num-retained": "3",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        # a full disk must not stop the job: it runs on and says so
+        "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
+    }
+
+
+def _python(config: FlinkConfig, python: Path) -> dict[str, str]:
+    return {
+        "python.execution-mode": config.execution_mode,
+        "python.executable": str(python),
+        "python.client.executable": str(python),
+        "python.fn-execution.bundle.time": "1",
+        "python.fn-execution.bundle.size": "1000",
+    }
+
+
+def write_configuration(folder: Path, values: Mapping[str, str]) -> None:
+    """config.yaml and the two logging configurations in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"{name}: {_quoted(value)}" for name, value in values.items()]
+    (folder / "config.yaml").write_text("\n".join(lines) + "\n")
+    (folder / "log4j.properties").write_text(CLUSTER_LOGGING)
+    (folder / "log4j-cli.properties").write_text(CLIENT_LOGGING)
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+# The runner of Python workers writes their environment, keys included, to the log at INFO when a job is cancelled: WARN keeps it out.
+_LEVELS = """\
+monitorInterval = 30
+rootLogger.level = INFO
+logger.beam.name = org.apache.beam.runners.fnexecution.control
+logger.beam.level = WARN
+logger.kafka.name = org.apache.kafka
+logger.kafka.level = WARN
+logger.pekko.name = org.apache.pekko
+logger.pekko.level = WARN
+logger.config.name = org.apache.flink.configuration.GlobalConfiguration
+logger.config.level = WARN
+"""
+_LINE = "layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n"
+CLUSTER_LOGGING = f"""{_LEVELS}rootLogger.appenderRef.file.ref = File
+appender.file.name = File
+appender.file.type = RollingFile
+appender.file.append = true
+appender.file.fileName = ${{sys:log.file}}
+appender.file.filePattern = ${{sys:log.file}}.%i
+appender.file.layout.type = PatternLayout
+appender.file.{_LINE}
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 20MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+"""
+CLIENT_LOGGING = f"""{_LEVELS}rootLogger.appenderRef.file.ref = File
+appender.file.name = File
+appender.file.type = File
+appender.file.append = false
+appender.file.fileName = ${{sys:log.file}}
+appender.file.layout.type = PatternLayout
+appender.file.{_LINE}
+"""

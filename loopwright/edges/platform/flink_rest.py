@@ -1,0 +1,143 @@
+"""Flink's REST API, as much of it as the platform needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import requests
+
+from loopwright.edges.platform.waiting import wait_for
+from loopwright.errors import NotFound, PlatformFailed, Unreachable
+
+FINAL = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
+_TIMEOUT_S = 10.0
+_FIRST_LINES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as Flink sees it. `tasks_running` of `tasks` run; `checkpoint` is the last completed one's path, `checkpoint_ms` its time."""
+
+    id: str
+    name: str
+    state: str
+    tasks: int
+    tasks_running: int
+    uptime_ms: int
+    restarts: int
+    checkpoint: str | None
+    checkpoint_ms: int | None
+    checkpoints_failed: int
+    exception: str | None
+
+    @property
+    def running(self) -> bool:
+        """Whether every task of it runs."""
+        return self.state == "RUNNING" and self.tasks > 0 and self.tasks_running == self.tasks
+
+
+class FlinkRest:
+    """The REST API at `url`. Every call has a time limit; Unreachable is raised when nobody answers, NotFound for an unknown job."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def overview(self) -> dict[str, Any]:
+        """The cluster: taskmanagers, slots-total, slots-available, jobs-running, ..."""
+        return self._call("GET", "/overview")
+
+    def task_managers(self) -> int:
+        """How many TaskManagers are registered; 0 while the JobManager does not answer."""
+        try:
+            return int(self.overview()["taskmanagers"])
+        except (Unreachable, PlatformFailed, NotFound):
+            return 0
+
+    def jobs(self) -> dict[str, str]:
+        """State by job id."""
+        return {job["id"]: job["status"] for job in self._call("GET", "/jobs")["jobs"]}
+
+    def job(self, job: str) -> JobInfo:
+        """All about one job."""
+        said = self._call("GET", f"/jobs/{job}")
+        points = self._call("GET", f"/jobs/{job}/checkpoints")
+        last = (points.get("latest") or {}).get("completed") or {}
+        counts = points.get("counts") or {}
+        vertices = said.get("vertices", [])
+        return JobInfo(
+            id=job,
+            name=said["name"],
+            state=said["state"],
+            tasks=len(vertices),
+            tasks_running=sum(vertex["status"] == "RUNNING" for vertex in vertices),
+            uptime_ms=int(said.get("duration", 0)),
+            restarts=self._restarts(job),
+            checkpoint=last.get("external_path"),
+            checkpoint_ms=last.get("latest_ack_timestamp") or last.get("trigger_timestamp"),
+            checkpoints_failed=int(counts.get("failed", 0)),
+            exception=self.exception(job),
+        )
+
+    def exception(self, job: str) -> str | None:
+        """The first lines of the newest failure's root cause; None where there was none."""
+        entries = self._call("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        return root_cause(entries[0].get("stacktrace", "")) if entries else None
+
+    def cancel(self, job: str, seconds: float) -> bool:
+        """Cancel a job; whether it ended in time. Its checkpoints stay."""
+        self._call("PATCH", f"/jobs/{job}?mode=cancel")
+        return wait_for(lambda: self.jobs().get(job, "CANCELED") in FINAL, seconds) is not None
+
+    def stop_with_savepoint(self, job: str, folder: Path, seconds: float) -> Path:
+        """Stop a job with a savepoint below `folder`, and return its path. Raises PlatformFailed when it fails or takes too long."""
+        body = {"targetDirectory": folder.as_uri(), "drain": False}
+        trigger = self._call("POST", f"/jobs/{job}/stop", body)["request-id"]
+        done = wait_for(lambda: self._savepoint(job, trigger), seconds)
+        if done is None:
+            raise PlatformFailed("the job did not stop in time", f"no savepoint within {seconds:.0f} s", "look at the job's log")
+        if "failure-cause" in done:
+            cause = root_cause(done["failure-cause"].get("stack-trace", ""))
+            raise PlatformFailed("the savepoint failed", cause, "the job resumes from its newest checkpoint instead")
+        return Path(unquote(urlparse(done["location"]).path))
+
+    def _savepoint(self, job: str, trigger: str) -> dict[str, Any] | None:
+        said = self._call("GET", f"/jobs/{job}/savepoints/{trigger}")
+        return dict(said.get("operation") or {}) if said["status"]["id"] == "COMPLETED" else None
+
+    def _restarts(self, job: str) -> int:
+        said = self._get_list(f"/jobs/{job}/metrics?get=numRestarts")
+        return int(float(said[0]["value"])) if said else 0
+
+    def _get_list(self, path: str) -> list[dict[str, Any]]:
+        try:
+            return list(requests.get(self.url + path, timeout=_TIMEOUT_S).json())
+        except (requests.RequestException, ValueError):
+            return []
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            reply = requests.request(method, self.url + path, json=body, timeout=_TIMEOUT_S)
+            said = reply.json() if reply.content else {}
+        except (requests.RequestException, ValueError) as error:
+            raise Unreachable(
+                "Flink does not answer", f"{self.url}: {type(error).__name__}", "`loopwright status` says what runs"
+            ) from error
+        if reply.status_code == 404:
+            raise NotFound("Flink does not know that", f"{path}: {_errors(said)}", "`loopwright status` says what runs")
+        if reply.status_code >= 400:
+            raise PlatformFailed("Flink refused", f"{path}: {reply.status_code} {_errors(said)}", "read the JobManager's log")
+        return dict(said)
+
+
+def _errors(said: dict[str, Any]) -> str:
+    return root_cause("\n".join(map(str, said.get("errors", []))))
+
+
+def root_cause(trace: str) -> str:
+    """The innermost cause of a Java stack trace: its message, with the lines of a Python traceback in it where there is one."""
+    lines = [line.rstrip() for line in trace.replace("\r", "").splitlines() if line.strip()]
+    starts = [n for n, line in enumerate(lines) if line.startswith("Caused by:")]
+    kept = lines[starts[-1] :] if starts else lines
+    said = [line for line in kept if not line.lstrip().startswith(("at ", "... "))]
+    return "\n".join(said[-_FIRST_LINES:] if len(said) > _FIRST_LINES else said)
