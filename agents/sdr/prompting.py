@@ -30,6 +30,10 @@ class Prompter:
         self.available = bool(settings.llm_base_url)
         self._client = ModelClient(settings)
 
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
     async def ask(self, agent: Agent, task: Task, role: str, data: dict[str, Any]) -> dict[str, Any]:
         """The model's output for `data`, valid under the agent's output contract. Raises Unanswered; counts the tokens either way."""
         text = orjson.dumps(data).decode().replace("</data>", "")
@@ -46,6 +50,8 @@ class Prompter:
                     messages = [*messages, {"role": "assistant", "content": answer.content[:2000]}, {"role": "user", "content": again(why)}]
         except ModelFailed as failed:
             raise Unanswered("the model gave no answer", failed.kind) from failed
+        except LoopwrightError as error:  # a setting that cannot be used
+            raise Unanswered("the model could not be asked", error.what) from error
         except TimeoutError as error:
             raise Unanswered("the model gave no answer", f"nothing usable within {TOTAL_S:g} s") from error
         raise Unanswered("the model's answer cannot be used", why)
@@ -71,5 +77,8 @@ def read_output(agent: Agent, content: str) -> tuple[dict[str, Any] | None, str]
 def plain(schema: Any) -> Any:
     """The schema without what grammars of model servers cannot hold or grow large on; the contract checks the rest afterwards."""
     if isinstance(schema, dict):
-        return {name: plain(value) for name, value in schema.items() if name not in LEFT_OUT}
+        kept = {name: value for name, value in schema.items() if name not in LEFT_OUT}
+        fields = kept.pop("properties", {})  # its names are those of fields, whatever they are
+        named = {"properties": {name: plain(value) for name, value in fields.items()}} if fields else {}
+        return {name: plain(value) for name, value in kept.items()} | named
     return [plain(item) for item in schema] if isinstance(schema, list) else schema

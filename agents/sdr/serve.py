@@ -16,9 +16,9 @@ from loopwright.errors import LoopwrightError
 from loopwright.settings import Settings, read_settings
 
 
-def team(settings: Settings, outbox: Path) -> list[Agent]:
+def team(settings: Settings, prompter: Prompter, outbox: Path) -> list[Agent]:
     """The five agents, in the order of their work."""
-    variables, prompter = settings.variables(), Prompter(settings)
+    variables = settings.variables()
     writers = [make(variables, prompter) for make in (lead_ingestion, lead_scoring, active_outreach, nurture_campaign)]
     return [*writers, send_email(variables, outbox)]
 
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings()
         outbox = (options.outbox or settings.home / "outbox").resolve()
         state = options.state or settings.home / "run" / "agents"
-        serve(team(settings, outbox), port=options.port, host=options.host, state=state)
+        prompter = Prompter(settings)
+        serve(team(settings, prompter, outbox), options.port, options.host, state, closing=prompter.close)
     except LoopwrightError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -5,7 +5,7 @@ import logging
 import socket
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,24 @@ from loopwright.errors import InvalidDefinition, PlatformFailed
 log = logging.getLogger(__name__)
 BODY_BYTES = 1_000_000
 KEEP_MS = 7 * 24 * 3_600_000
+Closing = Callable[[], Awaitable[None]]
 STATE = Path(".loopwright/run/agents")
 
 
-def create_app(agents: Sequence[Agent], state: Path = STATE, body_bytes: int = BODY_BYTES, lease_ms: int = LEASE_MS) -> FastAPI:
+def create_app(
+    agents: Sequence[Agent],
+    state: Path = STATE,
+    body_bytes: int = BODY_BYTES,
+    lease_ms: int = LEASE_MS,
+    closing: Closing | None = None,
+) -> FastAPI:
     """The application that serves `agents`, each at the path of its endpoint.
 
-    `state` is the folder of the Idempotency-Key store; processes that serve the same agents on one machine may share it. Raises
-    InvalidDefinition where two agents share a path or one has no handler.
+    `state` is the folder of the Idempotency-Key store; processes that serve the same agents on one machine may share it. `closing` is
+    awaited when the application ends. Raises InvalidDefinition where two agents share a path or one has no handler.
     """
     _check(agents)
-    staff = Staff(agents, state, lease_ms)
+    staff = Staff(agents, state, lease_ms, closing)
     app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, http_problem)
     for agent in agents:
@@ -54,9 +61,16 @@ def create_app(agents: Sequence[Agent], state: Path = STATE, body_bytes: int = B
     return app
 
 
-def serve(agents: Sequence[Agent], port: int, host: str = "127.0.0.1", state: Path = STATE, body_bytes: int = BODY_BYTES) -> None:
-    """Serve `agents` until the process is told to stop. Raises PlatformFailed where the port is taken."""
-    run_app(create_app(agents, state, body_bytes), port, host)
+def serve(
+    agents: Sequence[Agent],
+    port: int,
+    host: str = "127.0.0.1",
+    state: Path = STATE,
+    body_bytes: int = BODY_BYTES,
+    closing: Closing | None = None,
+) -> None:
+    """Serve `agents` until the process is told to stop; see `create_app`. Raises PlatformFailed where the port is taken."""
+    run_app(create_app(agents, state, body_bytes, closing=closing), port, host)
 
 
 def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
@@ -77,10 +91,11 @@ def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
 class Staff:
     """The agents' desks and what they share; open while the application runs."""
 
-    def __init__(self, agents: Sequence[Agent], state: Path, lease_ms: int) -> None:
+    def __init__(self, agents: Sequence[Agent], state: Path, lease_ms: int, closing: Closing | None) -> None:
         self._agents = agents
         self._state = state
         self._lease_ms = lease_ms
+        self._closing = closing
         self.desks: dict[str, Desk | DeferredDesk] = {}
 
     @asynccontextmanager
@@ -103,6 +118,8 @@ class Staff:
             await reporter.close()
             await poster.close()
             shelf.close()
+            if self._closing is not None:
+                await self._closing()
 
     def _desk(self, agent: Agent, shelf: Shelf, reporter: Reporter, poster: Poster) -> Desk | DeferredDesk:
         if agent.definition.reply == "callback":
