@@ -20,10 +20,10 @@ from loopwright.edges.router import RoutePerformer
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings, read_settings
 from udfs.definitions import definition_rows
-from udfs.keyed_loop import DEFINITIONS, KeyedLoop
+from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
 from udfs.parse import REJECTED, ParseRecords, intake_with
 from udfs.records import Cluster, kafka_sink, kafka_source
-from udfs.rows import OUTPUT, RECORD
+from udfs.rows import RECORD
 
 
 def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
@@ -44,10 +44,12 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
     decisions = parsed([topics.decisions, topics.callbacks], "decisions")
 
     routing = KeyedLoop("route", partial(RouteDecider, settings), partial(RoutePerformer, settings), limits.in_flight, settings.wakeup)
-    routed = messages.key_by(lambda row: row[0]).connect(definitions).process(routing, OUTPUT).name("route").uid("route")
+    routed = run_keyed(messages, definitions, routing, "route")
 
-    calling = KeyedLoop("dispatch", partial(DispatchDecider, settings), partial(AgentPerformer, settings), limits.in_flight, settings.wakeup)
-    dispatched = decisions.key_by(lambda row: row[0]).connect(definitions).process(calling, OUTPUT).name("dispatch").uid("dispatch")
+    calling = KeyedLoop(
+        "dispatch", partial(DispatchDecider, settings), partial(AgentPerformer, settings), limits.in_flight, settings.wakeup
+    )
+    dispatched = run_keyed(decisions, definitions, calling, "dispatch")
 
     rejected = messages.get_side_output(REJECTED).union(decisions.get_side_output(REJECTED))
     kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, topics.dead_letters], "routed")

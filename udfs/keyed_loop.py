@@ -10,17 +10,19 @@ import logging
 import struct
 import time
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any
 
 from pyflink.common import Row, Types
-from pyflink.datastream import RuntimeContext
+from pyflink.datastream import BroadcastStream, DataStream, RuntimeContext
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from loopwright.edges.background import Lane, Outcome
 from loopwright.step import Call, Decider, Performer, Step
 from udfs.host import host_of
-from udfs.rows import row_of
+from udfs.rows import OUTPUT, row_of
+from udfs.uids import named
 from udfs.wakeup import Kind, open_wakeup
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,12 @@ def unpack(stored: bytes | None) -> tuple[int, bytes | None]:
     if version != _VERSION:
         raise ValueError(f"keyed state of version {version}; this code reads version {_VERSION}")
     return due_ms, stored[_ENVELOPE.size :] if present else None
+
+
+def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoop", uid: str) -> DataStream:
+    """The rows that `loop` writes for `records`, keyed by workflow. The key's type is fixed here: `udfs.host` knows just this one."""
+    keyed = named(records.key_by(itemgetter(0), Types.STRING()), f"{uid}-by-workflow")
+    return keyed.connect(definitions).process(loop, OUTPUT).name(uid).uid(uid)
 
 
 class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
@@ -85,9 +93,10 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._to_wake: dict[str, None] = {}
         self._catalogue_loaded = False
         self._poll_at = 0
+        performer = self._make_performer()
         self._host = host_of(runtime_context)
         self._wakeup = open_wakeup(self._wakeup_kind, self._host, self._name, self._poll_ms)
-        self._lane = Lane(self._make_performer(), self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
+        self._lane = Lane(performer, self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
 
     def close(self) -> None:
         """Called by Flink when the task ends, though not in every case: see Lane for the other sign."""
@@ -224,7 +233,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         return due
 
     def _poll(self) -> None:
-        """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on the key that is the current one."""
+        """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on the current key."""
         if self._wakeup.poll_ms and not self._poll_at and (self._outstanding or self._to_wake):
             self._poll_at = _now() + self._wakeup.poll_ms
             self._host.set_timer(self._poll_at)

@@ -35,10 +35,11 @@ def _as(interface: str, handle: Any) -> Any:
 
 def watch(host: ThreadHost) -> tuple[Any, int]:
     """Open a pipe whose reading end Flink closes with the task. Returns the Java channel that reads, and the descriptor to write to."""
+    cancelables = host.operator.getContainingTask().getCancelables()
     reader, writer = os.pipe()
     try:
         channel = _java("java.io.FileInputStream")(f"/proc/self/fd/{reader}").getChannel()
-        host.operator.getContainingTask().getCancelables().registerCloseable(channel)
+        cancelables.registerCloseable(channel)
     except BaseException:
         os.close(writer)
         raise

@@ -38,7 +38,7 @@ class Cluster:
 def kafka_source(
     tables: StreamTableEnvironment, cluster: Cluster, topics: Sequence[str], group: str, uid: str, from_start: bool = False
 ) -> DataStream:
-    """Rows (topic, partition, offset, timestamp_ms, key, value, headers). Key and value may be None; of headers of one name the last is kept.
+    """Rows (topic, partition, offset, timestamp_ms, key, value, headers). Key and value may be None; of equal header names the last holds.
 
     Without state it starts at the group's committed offsets, or at the earliest where there are none; `from_start`: always at the earliest.
     """

