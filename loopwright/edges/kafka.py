@@ -6,18 +6,19 @@ test or a projection, and says where to begin. Vendor errors come out as `loopwr
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import confluent_kafka as ck
-import orjson
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from loopwright.edges.translate import kafka_error
-from loopwright.errors import LoopwrightError, Unreachable
+from loopwright.edges.platform.ports import HOST, read_ports
+from loopwright.edges.translate import KAFKA, kafka_error
+from loopwright.errors import LoopwrightError, Retryable, Unreachable
 from loopwright.settings import Settings
 from loopwright.step import Emit, Record
 
@@ -35,11 +36,11 @@ def bootstrap_servers(settings: Settings) -> str:
     if settings.kafka.bootstrap_servers:
         return settings.kafka.bootstrap_servers
     ports = settings.home / "run" / "ports.json"
-    try:
-        return f"127.0.0.1:{int(orjson.loads(ports.read_bytes())['kafka'])}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    port = read_ports(ports).get("kafka")
+    if port is None:
         why = f"LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS is empty and {ports} names no local broker"
-        raise Unreachable("no Kafka is known", why, _UP) from error
+        raise Unreachable("no Kafka is known", why, _UP)
+    return f"{HOST}:{port}"
 
 
 def client_config(settings: Settings) -> dict[str, str | int | float | bool]:
@@ -162,21 +163,32 @@ class TopicSpec:
 
 
 def ensure_topics(settings: Settings, wanted: Iterable[TopicSpec]) -> list[str]:
-    """Make the topics that are not there yet and return their names. What is there stays as it is."""
+    """Make the topics that are not there yet, wait until the brokers know them, and return their names. What is there stays as it is."""
     there = topics(settings)
     missing = [t for t in wanted if t.name not in there]
+    if not missing:
+        return []
     new = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=t.replication, config=t.config) for t in missing]
     admin = AdminClient(client_config(settings))  # held: the futures die with it
-    made = admin.create_topics(new, operation_timeout=_SEND_DEADLINE_S, request_timeout=_SEND_DEADLINE_S) if new else {}
-    for name, future in made.items():
-        try:
-            future.result(timeout=_SEND_DEADLINE_S + 5)
-        except TimeoutError as error:
-            raise Unreachable(f"topic {name} cannot be made", f"{bootstrap_servers(settings)} does not answer", _UP) from error
-        except ck.KafkaException as error:
-            if error.args[0].code() != ck.KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _translate(error.args[0], f"topic {name} cannot be made", settings) from error
-    return sorted(made)
+    futures = admin.create_topics(new, operation_timeout=_SEND_DEADLINE_S, request_timeout=_SEND_DEADLINE_S)
+    made = sorted(name for name, future in futures.items() if _is_made(name, future, settings))
+    deadline = time.monotonic() + _SEND_DEADLINE_S
+    while not {t.name for t in missing} <= topics(settings).keys() and time.monotonic() < deadline:
+        time.sleep(_POLL_S / 4)
+    return made
+
+
+def _is_made(name: str, future: Future[None], settings: Settings) -> bool:
+    """Whether it was made by us; somebody else may have been quicker."""
+    try:
+        future.result(timeout=_SEND_DEADLINE_S + 5)
+    except TimeoutError as error:
+        raise Unreachable(f"topic {name} cannot be made", f"{bootstrap_servers(settings)} does not answer", _UP) from error
+    except ck.KafkaException as error:
+        if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise _translate(error.args[0], f"topic {name} cannot be made", settings) from error
+    return True
 
 
 def read_all(settings: Settings, names: Sequence[str], since_ms: int | None = None) -> Iterator[Record]:
@@ -239,12 +251,26 @@ def _positions(
     for missing in [name for name in names if name not in there]:
         raise kafka_error("UNKNOWN_TOPIC_OR_PART", "no such topic", f"topic {missing} is not there", bootstrap_servers(settings))
     parts = [ck.TopicPartition(name, p) for name in dict.fromkeys(names) for p in range(there[name])]
-    marks = {(p.topic, p.partition): consumer.get_watermark_offsets(p, timeout=_METADATA_DEADLINE_S) for p in parts}
+    marks = {(p.topic, p.partition): _watermarks(consumer, p) for p in parts}
     if since_ms is None:
         return marks
     since = consumer.offsets_for_times([ck.TopicPartition(p.topic, p.partition, since_ms) for p in parts], timeout=_METADATA_DEADLINE_S)
     first = {(p.topic, p.partition): p.offset for p in since}
     return {at: (first[at] if first[at] >= 0 else high, high) for at, (_, high) in marks.items()}
+
+
+def _watermarks(consumer: ck.Consumer, at: ck.TopicPartition) -> tuple[int, int]:
+    """Where a partition begins and ends. One that was made a moment ago may have no leader yet: that is waited for."""
+    deadline = time.monotonic() + _METADATA_DEADLINE_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(at, timeout=_METADATA_DEADLINE_S)
+        except ck.KafkaException as error:
+            if KAFKA.get(error.args[0].name()) is not Retryable or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return low, high
 
 
 def _until_ends(consumer: ck.Consumer, settings: Settings, starts: dict[tuple[str, int], tuple[int, int]]) -> Iterator[Record]:
@@ -270,9 +296,10 @@ def _records(consumer: ck.Consumer, settings: Settings, left: dict[tuple[str, in
         error = message.error()
         if error is None:
             records.append(_record(message))
-        elif error.code() != ck.KafkaError._PARTITION_EOF:
-            raise _translate(error, "records cannot be read", settings)
-        if offset + (error is None) >= left.get(at, offset + 2):
+        elif not isinstance(failed := _translate(error, "records cannot be read", settings), Retryable):
+            raise failed  # the client itself gets over the others: a broker that restarts, a leader that moves
+        at_end = error is None or error.code() == ck.KafkaError._PARTITION_EOF
+        if at_end and offset + (error is None) >= left.get(at, offset + 2):
             del left[at]
     return records
 
