@@ -11,12 +11,17 @@ from pyflink.util.java_utils import get_field_value
 
 # Rows flow through these without an operator of their own: they have no state and no id in the stream graph.
 _VIRTUAL = {"PartitionTransformation", "SideOutputTransformation", "UnionTransformation"}
+_WITH_STATE = {"SourceTransformation", "SinkTransformation"}
 
 
 def name_all(last: Any, uid: str) -> None:
-    """Give each transformation from `last` (a Java Transformation) up to the first named ones the uid `uid`, `uid-1`, `uid-2`, ..."""
+    """Give each transformation from `last` (a Java Transformation) up to the first named ones the uid `uid`, `uid-1`, `uid-2`, ...
+
+    The plain `uid` goes to the source or the sink where one is among them: they have state, what the planner puts beside them has none.
+    """
     unnamed: list[Any] = []
     _collect(last, unnamed)
+    unnamed.sort(key=lambda found: found.getClass().getSimpleName() not in _WITH_STATE)
     for position, transformation in enumerate(unnamed):
         transformation.setUid(f"{uid}-{position}" if position else uid)
 
