@@ -1,14 +1,16 @@
 """Asking a model for an agent's output, where one is configured. The answer counts only if it keeps the agent's own output contract."""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from loopwright.agent import Agent, Task
-from loopwright.edges.model import ModelClient, ModelFailed
 from loopwright.errors import LoopwrightError
 from loopwright.settings import Settings
+
+if TYPE_CHECKING:  # the client library takes half a second to import, which those without a model need not wait for
+    from loopwright.edges.model import ModelClient
 
 TRIES = 2
 TOTAL_S = 45.0
@@ -28,14 +30,17 @@ class Prompter:
 
     def __init__(self, settings: Settings) -> None:
         self.available = bool(settings.llm_base_url)
-        self._client = ModelClient(settings)
+        self._client = _client(settings) if self.available else None
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
 
     async def ask(self, agent: Agent, task: Task, role: str, data: dict[str, Any]) -> dict[str, Any]:
         """The model's output for `data`, valid under the agent's output contract. Raises Unanswered; counts the tokens either way."""
+        if self._client is None:
+            raise Unanswered("no model is configured", "LOOPWRIGHT_LLM_BASE_URL is empty")
         text = orjson.dumps(data).decode().replace("</data>", "")
         messages = [{"role": "system", "content": f"{role} {RULES}"}, {"role": "user", "content": f"<data>{text}</data>"}]
         schema, why = plain(agent.definition.output), ""
@@ -48,13 +53,17 @@ class Prompter:
                     if output is not None:
                         return output
                     messages = [*messages, {"role": "assistant", "content": answer.content[:2000]}, {"role": "user", "content": again(why)}]
-        except ModelFailed as failed:
-            raise Unanswered("the model gave no answer", failed.kind) from failed
-        except LoopwrightError as error:  # a setting that cannot be used
-            raise Unanswered("the model could not be asked", error.what) from error
+        except LoopwrightError as error:
+            raise Unanswered("the model gave no answer", str(getattr(error, "kind", error.what))) from error
         except TimeoutError as error:
             raise Unanswered("the model gave no answer", f"nothing usable within {TOTAL_S:g} s") from error
         raise Unanswered("the model's answer cannot be used", why)
+
+
+def _client(settings: Settings) -> "ModelClient":
+    from loopwright.edges.model import ModelClient
+
+    return ModelClient(settings)
 
 
 def again(why: str) -> str:

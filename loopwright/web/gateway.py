@@ -29,7 +29,7 @@ from loopwright.step import Emit
 from loopwright.web.form import complaints, lead_of, read_form
 from loopwright.web.pages import Pages
 from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, workflow_id
-from loopwright.web.writer import Sender, Writer
+from loopwright.web.writer import PATIENCE_S, Sender, Writer
 
 FORM_BYTES = 200_000
 REPORT_BYTES = 10_000
@@ -38,9 +38,9 @@ _TEAM = re.compile(r"[a-z0-9-]{1,64}")
 Route = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(settings: Settings, sender: Sender) -> FastAPI:
-    """The application; it writes through `sender`."""
-    gateway = Gateway(settings, Writer(sender))
+def create_app(settings: Settings, sender: Sender, patience_s: float = PATIENCE_S) -> FastAPI:
+    """The application; it writes through `sender`, and a request waits at most `patience_s` seconds for it."""
+    gateway = Gateway(settings, Writer(sender, patience_s))
     app = FastAPI(title="Loopwright gateway", lifespan=gateway.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, http_problem)
     routes: list[tuple[str, str, Route]] = [

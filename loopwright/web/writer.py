@@ -25,7 +25,7 @@ class Sender(Protocol):
 class Writer:
     """Sends in threads of its own."""
 
-    def __init__(self, sender: Sender, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, sender: Sender, patience_s: float) -> None:
         self._sender = sender
         self._patience_s = patience_s
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kafka")
