@@ -54,9 +54,14 @@ class ModelClient:
             trust_env=urlsplit(base).hostname not in _LOOPBACK,  # a proxy of the environment has no business between us and this machine
         )
         headers: Any = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit(), "Accept-Encoding": "identity"}
+        key = self._key or "none"  # the client wants some text
         return openai.AsyncOpenAI(
-            base_url=base, api_key=self._key, organization="", project="", max_retries=0, http_client=http, default_headers=headers
+            base_url=base, api_key=key, organization="", project="", max_retries=0, http_client=http, default_headers=headers
         )
+
+    def _without_key(self) -> dict[str, Any]:
+        """Headers of a request: without a key none is sent, as an endpoint on one's own machine expects."""
+        return {} if self._key else {"Authorization": openai.Omit()}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -90,7 +95,7 @@ class ModelClient:
         while True:
             try:
                 request: Any = body(dialect, model, question)
-                raw = await client.chat.completions.with_raw_response.create(**request)
+                raw = await client.chat.completions.with_raw_response.create(**request, extra_headers=self._without_key())
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 simpler = adapted(dialect, str(error))
                 if simpler is None:
@@ -104,7 +109,7 @@ class ModelClient:
         """The model's name: from the settings, or the first that the endpoint lists (asked once)."""
         async with self._naming:
             if not self._model:
-                self._model = first_model((await self._opened().models.with_raw_response.list()).content)
+                self._model = first_model((await self._opened().models.with_raw_response.list(extra_headers=self._without_key())).content)
         return self._model
 
 

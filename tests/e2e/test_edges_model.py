@@ -83,6 +83,16 @@ def test_the_request_asks_for_the_schema_strictly_and_says_who_asks(model):
     assert model.requests[-1].headers["authorization"] == f"Bearer {KEY}"
 
 
+def test_an_endpoint_that_wants_no_key_is_sent_none(model, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-account")
+    monkeypatch.setenv("OPENAI_ORG_ID", "another-organisation")
+    complete(read_settings(llm_base_url=model.base_url))
+    assert len(model.requests) == 2
+    for request in model.requests:
+        assert "authorization" not in request.headers
+        assert not any("another" in value for value in request.headers.values())
+
+
 def test_the_first_model_listed_is_used_and_asked_for_once(model):
     complete(settings(model.base_url), times=3)
     assert [request.path for request in model.requests].count("/v1/models") == 1
