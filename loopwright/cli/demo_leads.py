@@ -14,6 +14,7 @@ from loopwright.cli import logs
 from loopwright.cli.demo_summary import LeadRow, change_line, live_table
 from loopwright.cli.documents import documents_in, read_input
 from loopwright.cli.send import SendOptions, new_id, start_emit, start_message
+from loopwright.cli.stack import team_dir
 from loopwright.edges import kafka
 from loopwright.errors import NotFound, PlatformFailed
 from loopwright.history.timeline import Timeline
@@ -30,7 +31,7 @@ def read_leads(settings: Settings, file: Path | None) -> list[tuple[str, dict[st
     if file is not None:
         documents = documents_in(read_input(str(file)), str(file))
         return [(f"lead-{run}-{number:02d}", document) for number, document in enumerate(documents, 1)]
-    folder = settings.default_team_dir / "leads"
+    folder = team_dir(settings) / "leads"
     files = sorted(folder.glob("*.json"))
     if not files:
         remedy = "run this in the folder of the repository, or name a file of your own with --leads"

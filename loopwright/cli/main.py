@@ -173,9 +173,10 @@ def agents_list(
 def agents_check(folder: Folder = None, as_json: AsJson = False) -> None:
     """Check the definitions in a folder; every problem at once, with file and line."""
     from loopwright.cli.agents import check
+    from loopwright.cli.stack import team_dir, with_local_ports
 
-    settings = _settings()
-    check(settings, folder or settings.default_team_dir, as_json)
+    settings = with_local_ports(_settings())
+    check(settings, folder or team_dir(settings), as_json)
 
 
 @agents_app.command("apply")
@@ -186,9 +187,10 @@ def agents_apply(
 ) -> None:
     """Publish the definitions in a folder; takes effect without a restart."""
     from loopwright.cli.agents import apply
+    from loopwright.cli.stack import team_dir, with_local_ports
 
-    settings = _settings()
-    apply(settings, folder or settings.default_team_dir, as_json, dry_run)
+    settings = with_local_ports(_settings())
+    apply(settings, folder or team_dir(settings), as_json, dry_run)
 
 
 def main() -> None:

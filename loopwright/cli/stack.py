@@ -1,0 +1,96 @@
+"""Which parts make up the local platform: the one composition that `up`, `demo`, `down` and `status` share.
+
+Kafka with the product's topics, Flink with the job, the agents, and the gateway. An address in the settings that is not on this machine
+is somebody else's: that part is used and not started.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import loopwright
+from loopwright.cli.agents import apply_team
+from loopwright.edges.platform.config import Observer, StackConfig
+from loopwright.edges.platform.jobs import Job
+from loopwright.edges.platform.layout import Layout
+from loopwright.edges.platform.ports import read_ports
+from loopwright.edges.platform.services import Endpoints, Service
+from loopwright.edges.platform.stack import Stack
+from loopwright.edges.topics import topic_specs
+from loopwright.errors import NotFound
+from loopwright.settings import Kafka, Settings
+
+ROOT = Path(loopwright.__file__).resolve().parents[1]
+LOCAL = ("127.0.0.1", "localhost", "::1")
+AGENTS, GATEWAY = "agents", "gateway"
+MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
+
+
+def local_stack(settings: Settings, observer: Observer | None = None) -> Stack:
+    """The local platform of `settings.home`. `observer` is told how each part gets on."""
+    config = stack_config(settings)
+    return Stack(config) if observer is None else Stack(config, observer)
+
+
+def stack_config(settings: Settings) -> StackConfig:
+    """What the platform consists of. Raises NotFound where the repository's files are not beside the package."""
+    script = ROOT / "jobs" / "orchestrator.py"
+    if not script.is_file():
+        remedy = "install Loopwright from a clone of its repository: `make setup`"
+        raise NotFound("the job is not there", f"{script} is missing", remedy)
+    urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
+    ours = [name for name, url in urls.items() if urlsplit(url).hostname in LOCAL]
+    return StackConfig(
+        home=settings.home,
+        cache=settings.cache_dir(),
+        environment=dict(settings.variables()),
+        kafka=settings.kafka.bootstrap_servers,
+        topics=tuple(topic_specs(settings)),
+        job=Job(script),
+        services=tuple(_service(name) for name in ours),
+        variables=partial(_variables, settings),
+        publish=partial(_publish, settings),
+        python_paths=(ROOT,),
+        folder=Path.cwd(),
+        preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
+    )
+
+
+def _service(name: str) -> Service:
+    return Service(name, lambda endpoints: ["-m", MODULES[name], "--port", str(endpoints.port(name))])
+
+
+def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
+    there = at(settings, endpoints)
+    return {
+        "LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": endpoints.kafka,
+        "LOOPWRIGHT_AGENTS_URL": there.agents_url,
+        "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
+        "LOOPWRIGHT_HOME": str(Layout.at(settings.home).home),
+    }
+
+
+def _publish(settings: Settings, endpoints: Endpoints) -> None:
+    apply_team(at(settings, endpoints), team_dir(settings))
+
+
+def at(settings: Settings, endpoints: Endpoints) -> Settings:
+    """The settings with the addresses that the platform really has."""
+    services = endpoints.services
+    found = {"agents_url": services.get(AGENTS, settings.agents_url), "gateway_url": services.get(GATEWAY, settings.gateway_url)}
+    return settings.model_copy(update={**found, "kafka": Kafka(bootstrap_servers=endpoints.kafka, client=settings.kafka.client)})
+
+
+def team_dir(settings: Settings) -> Path:
+    """The folder of the default team: as it is set, or in the repository where the present folder has no such."""
+    folder = settings.default_team_dir
+    return folder if folder.is_absolute() or folder.is_dir() else ROOT / folder
+
+
+def with_local_ports(settings: Settings) -> Settings:
+    """The settings with the ports that the local platform's services were given, where nobody set an address."""
+    ports = read_ports(Layout.at(settings.home).run / "ports.json")
+    names = {"agents_url": AGENTS, "gateway_url": GATEWAY}
+    unset = {field: name for field, name in names.items() if field not in settings.model_fields_set and name in ports}
+    return settings.model_copy(update={field: f"http://127.0.0.1:{ports[name]}" for field, name in unset.items()})
