@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class Stage:
     def run(self, mode: str, wakeup: str, performer: Callable[[], Performer], **options: Any) -> None:
         """Start a job around a CountingDecider; `options` are those of KeyedLoop, and `savepoint`."""
         savepoint = options.pop("savepoint", "")
-        env = _environment(mode)
+        env = environment(mode)
         loop = KeyedLoop("counting", CountingDecider, performer, **{"wakeup": wakeup, "guard_ms": 200, **options})
         records = _lines(env, self.folder / "records", "records").map(_record, RECORD)
         definitions = _lines(env, self.folder / "definitions", "definitions").map(_definition, DEFINITION)
@@ -157,7 +157,8 @@ class Stage:
         draft.rename(self.folder / folder / f"{self._sent:06}.txt")
 
 
-def _environment(mode: str) -> StreamExecutionEnvironment:
+def environment(mode: str, extra: Mapping[str, str] | None = None) -> StreamExecutionEnvironment:
+    """An environment of one slot, whose first failure ends the job."""
     conf = Configuration()
     python = os.environ["LOOPWRIGHT_TEST_PYTHON"]
     for name, value in {
@@ -168,6 +169,7 @@ def _environment(mode: str) -> StreamExecutionEnvironment:
         "execution.buffer-timeout.interval": "0 ms",
         "pipeline.object-reuse": "true",
         "restart-strategy.type": "none",
+        **(extra or {}),
     }.items():
         conf.set_string(name, value)
     env = StreamExecutionEnvironment.get_execution_environment(conf)
