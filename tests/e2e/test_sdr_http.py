@@ -63,7 +63,7 @@ def model() -> Iterator[ModelServer]:
 def prompted(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     folder, port = tmp_path_factory.mktemp("sdr"), free_port()
     options = ("--outbox", str(folder / "outbox"), "--state", str(folder / "state"))
-    with process("-m", "agents.sdr.serve", *options, port=port, LOOPWRIGHT_LLM_BASE_URL=model.base_url, LOOPWRIGHT_LLM_API_KEY="key"):
+    with process("-m", "agents.sdr.serve", *options, port=port, LOOPWRIGHT_LLM_BASE_URL=model.base_url):
         yield Agents(f"http://127.0.0.1:{port}", folder / "outbox")
 
 
