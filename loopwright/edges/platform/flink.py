@@ -19,6 +19,7 @@ from loopwright.edges.platform.processes import Command, Processes
 from loopwright.edges.platform.waiting import failed, wait_for
 
 JOB_MANAGER = "jobmanager"
+TASK_MANAGER = "taskmanager-"
 REST_PORT, RPC_PORT = "flink", "flink-rpc"
 _STOP_DEADLINE_S = 15
 Archive = Callable[[str, Sequence[Path]], Sequence[str]]
@@ -26,7 +27,17 @@ Archive = Callable[[str, Sequence[Path]], Sequence[str]]
 
 def task_manager(number: int) -> str:
     """The name of a TaskManager, counted from 1."""
-    return f"taskmanager-{number}"
+    return f"{TASK_MANAGER}{number}"
+
+
+def rest_url(ports: Ports) -> str:
+    """Where the cluster's REST API and user interface are."""
+    return f"http://{HOST}:{ports.known().get(REST_PORT, 0)}"
+
+
+def stop_cluster(processes: Processes) -> None:
+    """Stop the JobManager and every TaskManager that runs, together."""
+    processes.stop_all([name for name in processes.names() if name == JOB_MANAGER or name.startswith(TASK_MANAGER)], _STOP_DEADLINE_S)
 
 
 def _no_archive(_name: str, _classpath: Sequence[Path]) -> Sequence[str]:
@@ -35,7 +46,8 @@ def _no_archive(_name: str, _classpath: Sequence[Path]) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class FlinkCluster:
-    """The cluster of one state folder. `python_paths` are what the jobs import from; `archive` gives JVM flags for a service's name."""
+    """The cluster of one state folder. `python_paths` are what the jobs import from, `folder` is where the
+    processes work; `archive` gives JVM flags for a service's name."""
 
     layout: Layout
     java: Java
@@ -45,12 +57,13 @@ class FlinkCluster:
     environment: Mapping[str, str]
     config: FlinkConfig = field(default_factory=FlinkConfig)
     python_paths: Sequence[Path] = ()
+    folder: Path = Path()
     archive: Archive = field(default=_no_archive)
 
     @property
     def rest(self) -> FlinkRest:
         """Its REST API."""
-        return FlinkRest(f"http://{HOST}:{self.ports.known().get(REST_PORT, 0)}")
+        return FlinkRest(rest_url(self.ports))
 
     def names(self) -> list[str]:
         """Its processes, in the order of their start."""
@@ -86,8 +99,7 @@ class FlinkCluster:
 
     def stop(self) -> None:
         """Stop all its processes."""
-        names = [name for name in self.processes.names() if name == JOB_MANAGER or name.startswith("taskmanager-")]
-        self.processes.stop_all(list(reversed(names)), _STOP_DEADLINE_S)
+        stop_cluster(self.processes)
 
     def client(self, main: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of a short-lived client JVM."""
@@ -122,11 +134,11 @@ class FlinkCluster:
     def _start(self, jvm: Jvm, ports: dict[str, int], url: str) -> None:
         out = self.layout.logs / f"{jvm.name}.out"
         args = jvm.args(self.java, self.layout)
-        self.processes.start(Command(jvm.name, args, self._environment(), self.layout.home, out, ports, url))
+        self.processes.start(Command(jvm.name, args, self._environment(), self.folder, out, ports, url))
 
     def _stop_task_managers(self) -> None:
         """Those of a JobManager that is gone would never find the new one."""
-        self.processes.stop_all([name for name in self.processes.names() if name.startswith("taskmanager-")], _STOP_DEADLINE_S)
+        self.processes.stop_all([name for name in self.processes.names() if name.startswith(TASK_MANAGER)], _STOP_DEADLINE_S)
 
     def _dead(self) -> str | None:
         return next((name for name in self.names() if self.processes.running(name) is None), None)

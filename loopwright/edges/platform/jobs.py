@@ -7,15 +7,15 @@ newest complete checkpoint on disk is taken.
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loopwright.edges.platform.flink import FlinkCluster
-from loopwright.edges.platform.flink_rest import FINAL, JobInfo
+from loopwright.edges.platform.flink_rest import FINAL, FlinkRest, JobInfo
+from loopwright.edges.platform.layout import Layout
+from loopwright.edges.platform.processes import Command, Processes
 from loopwright.edges.platform.waiting import failed, wait_for
-from loopwright.errors import LoopwrightError, NotFound, PlatformFailed
+from loopwright.errors import LoopwrightError, PlatformFailed
 
 CLIENT = "client"
 _CLIENT_MAIN = "org.apache.flink.client.cli.CliFrontend"
@@ -35,34 +35,31 @@ class Job:
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs of one cluster."""
+    """The jobs of the cluster at `rest`. `client` makes command line and environment of a client JVM from main class and arguments."""
 
-    cluster: FlinkCluster
+    layout: Layout
+    rest: FlinkRest
+    processes: Processes
+    client: Callable[..., tuple[list[str], dict[str, str]]]
+    folder: Path
 
     def submit(self, job: Job, from_savepoint: Path | None = None, seconds: float = 120) -> str:
         """Submit a job and return its id as soon as the JobManager has it. The client waits for a cluster that is still starting.
 
         Raises PlatformFailed with the client's last lines when it fails or takes longer than `seconds`.
         """
-        out = self.cluster.layout.logs / f"{CLIENT}.out"
-        args, environment = self.cluster.client(_CLIENT_MAIN, *_run_arguments(job, from_savepoint))
-        with out.open("wb") as file:
-            try:
-                done = subprocess.run(
-                    args,
-                    env=environment | dict(job.environment),
-                    cwd=self.cluster.layout.home,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    timeout=seconds,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as error:
-                raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out) from error
+        out = self.layout.logs / f"{CLIENT}.out"
+        out.unlink(missing_ok=True)
+        args, environment = self.client(_CLIENT_MAIN, *_run_arguments(job, from_savepoint))
+        self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
+        ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
+        code = self.processes.exit_code(CLIENT)
+        self.processes.stop(CLIENT, 1)
+        if ended is None:
+            raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out)
         said = out.read_text(errors="replace")
         found = _SUBMITTED.search(said)
-        if done.returncode != 0 or found is None:
+        if code != 0 or found is None:
             raise PlatformFailed(f"{job.script.name} was not submitted", client_failure(said), f"read {out}")
         self._remember(found.group(1), None)
         return found.group(1)
@@ -73,7 +70,7 @@ class Jobs:
 
         def probe() -> JobInfo | None:
             nonlocal info
-            info = self.cluster.rest.job(job)
+            info = self.rest.job(job)
             return info if info.running or info.state in FINAL else None
 
         done = wait_for(probe, seconds)
@@ -81,20 +78,20 @@ class Jobs:
             return done
         state = f"it is {info.state}, {info.tasks_running} of {info.tasks} tasks run" if info else "its state is unknown"
         why = f"{state}\n{info.exception}" if info and info.exception else state
-        log = self.cluster.layout.log("taskmanager-1")
-        raise PlatformFailed("the job does not run", why, f"read {log} and {self.cluster.layout.log('jobmanager')}")
+        log = self.layout.log("taskmanager-1")
+        raise PlatformFailed("the job does not run", why, f"read {log} and {self.layout.log('jobmanager')}")
 
     def current(self) -> JobInfo | None:
         """The job that was submitted last, if the cluster still knows it."""
         noted = self._noted().get("job")
         try:
-            return self.cluster.rest.job(noted) if noted else None
+            return self.rest.job(noted) if noted else None
         except LoopwrightError:
             return None
 
     def stop_with_savepoint(self, job: str, seconds: float = 60) -> Path:
         """Stop a job so that the next start resumes exactly there; returns the savepoint. Raises PlatformFailed."""
-        path = self.cluster.rest.stop_with_savepoint(job, self.cluster.layout.savepoints, seconds)
+        path = self.rest.stop_with_savepoint(job, self.layout.savepoints, seconds)
         self._remember(job, path)
         return path
 
@@ -119,26 +116,24 @@ class Jobs:
 
     def latest_checkpoint(self) -> Path | None:
         """The newest complete checkpoint or savepoint on disk; None where there is none."""
-        layout = self.cluster.layout
-        found = [*layout.checkpoints.glob("*/chk-*/_metadata"), *layout.savepoints.glob("*/_metadata")]
+        found = [*self.layout.checkpoints.glob("*/chk-*/_metadata"), *self.layout.savepoints.glob("*/_metadata")]
         return max(found, key=lambda file: file.stat().st_mtime_ns).parent if found else None
 
     def prune(self, keep: Path | None) -> None:
         """Remove what earlier jobs left, but for the point that is resumed from. Only while no job runs."""
-        layout = self.cluster.layout
-        for folder in (*layout.checkpoints.iterdir(), *layout.savepoints.iterdir()):
+        for folder in (*self.layout.checkpoints.iterdir(), *self.layout.savepoints.iterdir()):
             if keep is None or (folder != keep and folder not in keep.parents):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _cancel(self, job: str) -> None:
         try:
-            self.cluster.rest.cancel(job, 20)
-        except (LoopwrightError, NotFound):
+            self.rest.cancel(job, 20)
+        except LoopwrightError:
             return
 
     @property
     def _note(self) -> Path:
-        return self.cluster.layout.run / "job.note"
+        return self.layout.run / "job.note"
 
     def _noted(self) -> dict[str, str | None]:
         try:

@@ -29,6 +29,7 @@ class Jvm:
         return [
             str(java.executable),
             f"-Djava.io.tmpdir={layout.tmp}",
+            f"-XX:ErrorFile={layout.logs}/hs_err_%p.log",
             "-XX:-UsePerfData",
             *self.archive,
             *self.flags,

@@ -7,6 +7,7 @@ moment a JVM binds it.
 import json
 import random
 import socket
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Ports:
         self._file = file
         self._preferred = dict(preferred or {})
         self._known = read_ports(file)
+        self._lock = threading.Lock()
 
     def known(self) -> dict[str, int]:
         """What is remembered."""
@@ -31,12 +33,13 @@ class Ports:
 
     def settle(self, name: str, in_use_by_us: bool) -> int:
         """The port for `name`: the remembered one if it is free or ours already, else a new one, which is remembered."""
-        known = self._known.get(name, self._preferred.get(name))
-        port = known if known is not None and (in_use_by_us or is_free(known)) else self._choose()
-        if self._known.get(name) != port:
-            self._known[name] = port
-            self._save()
-        return port
+        with self._lock:
+            known = self._known.get(name, self._preferred.get(name))
+            port = known if known is not None and (in_use_by_us or is_free(known)) else self._choose()
+            if self._known.get(name) != port:
+                self._known[name] = port
+                self._save()
+            return port
 
     def _choose(self) -> int:
         taken = set(self._known.values())

@@ -134,6 +134,10 @@ class Processes:
         with ThreadPoolExecutor(max(1, len(names))) as pool:
             list(pool.map(lambda name: self.stop(name, seconds), names))
 
+    def stop_children(self, seconds: float) -> None:
+        """Stop what this very object started: for a command that is interrupted."""
+        self.stop_all(list(self._children), seconds)
+
     def _end(self, name: str, process: psutil.Process, seconds: float) -> bool:
         family = _descendants(process)
         _signal(process, kill=False)

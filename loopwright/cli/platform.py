@@ -1,0 +1,183 @@
+"""`loopwright up`, `down`, `status`, `doctor`: the local platform on this machine."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlparse
+
+from rich.table import Table
+from rich.text import Text
+
+import loopwright
+from loopwright.cli import show
+from loopwright.cli.agents import apply_team
+from loopwright.cli.progress import Screen
+from loopwright.edges.kafka import TopicSpec
+from loopwright.edges.platform.broker import MESSAGE_BYTES
+from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.doctor import Finding, examine
+from loopwright.edges.platform.jobs import Job
+from loopwright.edges.platform.services import Endpoints, Service
+from loopwright.edges.platform.stack import Stack
+from loopwright.edges.platform.status import StackStatus
+from loopwright.edges.platform.status import status as look
+from loopwright.settings import Kafka, Settings
+
+ROOT = Path(loopwright.__file__).resolve().parent.parent
+JOB_SCRIPT = ROOT / "jobs" / "orchestrator.py"
+AGENTS, GATEWAY = "agents", "gateway"
+_STYLES = {"running": "green", "ok": "green", "stopped": "dim", "warning": "yellow", "broken": "red", "problem": "red"}
+
+
+def stack_config(settings: Settings) -> StackConfig:
+    """The platform of these settings: Kafka (unless one is named), Flink, the reference agents, the gateway, the orchestrator job."""
+    return StackConfig(
+        home=settings.home,
+        cache=settings.cache_dir(),
+        environment=settings.variables(),
+        kafka=settings.kafka.bootstrap_servers,
+        topics=topic_specs(settings),
+        job=Job(JOB_SCRIPT),
+        services=(
+            Service(AGENTS, lambda e: ["-m", "agents.sdr.serve", "--port", str(e.port(AGENTS))]),
+            Service(GATEWAY, lambda e: ["-m", "loopwright.web.gateway", "--port", str(e.port(GATEWAY))]),
+        ),
+        variables=lambda endpoints: _variables(settings, endpoints),
+        publish=lambda endpoints: _publish(settings, endpoints),
+        python_paths=(ROOT,),
+        folder=Path.cwd(),
+        preferred=_preferred(settings),
+    )
+
+
+def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
+    """The topics: four partitions each, records of up to 16 MiB; the definitions in one compacted partition."""
+    names, large = settings.topics, {"max.message.bytes": str(MESSAGE_BYTES)}
+    flows = (names.messages, names.decisions, names.callbacks, names.results, names.dead_letters, names.progress)
+    return (
+        *(TopicSpec(name, config=large) for name in flows),
+        TopicSpec(names.definitions, 1, config={**large, "cleanup.policy": "compact"}),
+    )
+
+
+def located(settings: Settings, endpoints: Endpoints) -> Settings:
+    """The settings with the addresses that the platform has."""
+    kafka = settings.kafka.model_copy(update={"bootstrap_servers": endpoints.kafka})
+    urls = {"agents_url": endpoints.services[AGENTS], "gateway_url": endpoints.services[GATEWAY]}
+    return settings.model_copy(update={"kafka": Kafka(**kafka.model_dump()), "home": settings.home.expanduser().resolve(), **urls})
+
+
+def up(settings: Settings, as_json: bool = False) -> int:
+    """Start what does not run, show how it gets on, and say where everything is."""
+    config = stack_config(settings)
+    with _screen(as_json) as screen:
+        Stack(config, screen.tell).up()
+    return _show_status(look(config), as_json)
+
+
+def down(settings: Settings, as_json: bool = False, wipe: bool = False) -> int:
+    """Stop everything; the job with a savepoint. `wipe` deletes the data."""
+    stack = Stack(stack_config(settings))
+    with _screen(as_json) as screen:
+        stack = Stack(stack.config, screen.tell)
+        savepoint = stack.down(wipe)
+    if as_json:
+        show.print_json({"home": str(stack.layout.home), "wiped": wipe, "savepoint": str(savepoint) if savepoint else None})
+    else:
+        said = "all data deleted" if wipe else f"data kept in {stack.layout.home}; `loopwright up` resumes"
+        show.console().print(f"stopped; {said}", markup=False)
+    return 0
+
+
+def status(settings: Settings, as_json: bool = False) -> int:
+    """What runs, where, and whether it is well. Exit code 3 when something does not run."""
+    return _show_status(look(stack_config(settings)), as_json)
+
+
+def doctor(settings: Settings, as_json: bool = False) -> int:
+    """Check this machine. Exit code 1 when something has to be mended."""
+    findings = examine(Stack(stack_config(settings)))
+    bad = any(finding.level == "problem" for finding in findings)
+    if as_json:
+        show.print_json({"ok": not bad, "findings": [asdict(finding) for finding in findings]})
+    else:
+        show.console().print(_findings(findings))
+    return 1 if bad else 0
+
+
+def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
+    now = located(settings, endpoints)
+    return {
+        "LOOPWRIGHT_HOME": str(now.home),
+        "LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": now.kafka.bootstrap_servers,
+        "LOOPWRIGHT_AGENTS_URL": now.agents_url,
+        "LOOPWRIGHT_GATEWAY_URL": now.gateway_url,
+        "AGENTS_URL": now.agents_url,
+        "GATEWAY_URL": now.gateway_url,
+    }
+
+
+def _publish(settings: Settings, endpoints: Endpoints) -> None:
+    """Publish the default team's definitions, with the agents' present address."""
+    folder = settings.default_team_dir
+    team = folder if folder.is_dir() else ROOT / folder
+    apply_team(located(settings, endpoints), team)
+
+
+def _preferred(settings: Settings) -> dict[str, int]:
+    urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
+    return {name: port for name, url in urls.items() if (port := urlparse(url).port) is not None}
+
+
+@contextmanager
+def _screen(as_json: bool) -> Iterator[Screen]:
+    screen = Screen(show.console(stderr=as_json), live=sys.stderr.isatty() if as_json else sys.stdout.isatty())
+    with screen:
+        yield screen
+
+
+def _show_status(now: StackStatus, as_json: bool) -> int:
+    if as_json:
+        show.print_json({"ok": now.well, **asdict(now)})
+    else:
+        show.console().print(_services(now))
+        if now.job is not None:
+            show.console().print(_job_line(now))
+    return 0 if now.well else 3
+
+
+def _services(now: StackStatus) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("service", "state", "pid", "where", "up for", "log"):
+        table.add_column(column, no_wrap=column != "log", overflow="fold")
+    for one in now.services:
+        up_for = show.duration(one.uptime_s * 1000) if one.uptime_s is not None else ""
+        state = Text(one.state, style=_STYLES[one.state])
+        table.add_row(one.name, state, str(one.pid or ""), one.url, up_for, one.log)
+        if one.detail:
+            table.add_row("", Text(one.detail, style="red"))
+    return table
+
+
+def _job_line(now: StackStatus) -> Text:
+    job = now.job
+    if job is None or job.id is None:
+        return Text("job: none runs" + (f"; the next `loopwright up` resumes from {job.checkpoint}" if job and job.checkpoint else ""))
+    style = "green" if job.state == "RUNNING" else "red"
+    age = f"last checkpoint {show.duration(job.checkpoint_age_s * 1000)} ago" if job.checkpoint_age_s is not None else "no checkpoint yet"
+    failed = f", {job.checkpoints_failed} failed" if job.checkpoints_failed else ""
+    line = Text.assemble(
+        "job ", job.id, ": ", (job.state, style), f", {job.tasks_running} of {job.tasks} tasks, {job.restarts} restarts, {age}{failed}"
+    )
+    return line.append(f"\n{show.clean(job.exception, 2000)}", "red") if job.exception and style == "red" else line
+
+
+def _findings(findings: tuple[Finding, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        table.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.name, Text(show.clean(finding.seen)))
+        if finding.remedy:
+            table.add_row("", "", Text(f"remedy: {finding.remedy}", style="yellow"))
+    return table

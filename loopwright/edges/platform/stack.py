@@ -1,0 +1,292 @@
+"""The whole local platform in order: Kafka and its topics, Flink, services in Python, the job.
+
+`up` keeps what runs and starts what is missing; everything that can start at the same time does. `down` stops the job with a savepoint,
+from which the next `up` resumes, and then the rest in reverse order.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import cached_property
+from pathlib import Path
+
+from loopwright.edges.platform import broker as kafka
+from loopwright.edges.platform import flink as cluster
+from loopwright.edges.platform.archives import Archives
+from loopwright.edges.platform.broker import Broker
+from loopwright.edges.platform.config import Observer, Progress, StackConfig
+from loopwright.edges.platform.flink import FlinkCluster, rest_url, stop_cluster
+from loopwright.edges.platform.flink_config import FlinkConfig
+from loopwright.edges.platform.flink_home import lay_out
+from loopwright.edges.platform.flink_rest import FINAL, FlinkRest
+from loopwright.edges.platform.jars import Jars
+from loopwright.edges.platform.java import Java, find_java
+from loopwright.edges.platform.jobs import CLIENT, Jobs
+from loopwright.edges.platform.jvm import child_environment, site_packages
+from loopwright.edges.platform.layout import Layout
+from loopwright.edges.platform.locking import locked
+from loopwright.edges.platform.ports import HOST, Ports
+from loopwright.edges.platform.processes import Processes
+from loopwright.edges.platform.services import STOP_DEADLINE_S, Endpoints, Service, start_service, wait_healthy
+from loopwright.edges.platform.topics import make_topics
+from loopwright.errors import LoopwrightError
+
+_LOCK_WAIT_S = 5.0
+_KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
+_SAVEPOINT_S = 60.0
+JOB, JARS = "job", "jars"
+
+
+def _unobserved(_progress: Progress) -> None:
+    """Tell nobody."""
+
+
+class Stack:
+    """The local platform of one state folder. `observer` is told how each part gets on, from several threads."""
+
+    def __init__(self, config: StackConfig, observer: Observer = _unobserved) -> None:
+        self.config = config
+        self.layout = Layout.at(config.home)
+        self.cache = config.cache.expanduser().resolve()
+        self.processes = Processes(self.layout.run)
+        self.ports = Ports(self.layout.run / "ports.json", config.preferred)
+        self._observer = observer
+        self._began = time.monotonic()
+
+    @cached_property
+    def java(self) -> Java:
+        """The Java runtime that is used."""
+        return find_java(self.config.environment, self.config.bundled_java)
+
+    @cached_property
+    def jars(self) -> Jars:
+        """The jars in the cache."""
+        return Jars(self.cache)
+
+    @cached_property
+    def archives(self) -> Archives:
+        """The class archives."""
+        return Archives(self.cache / "archives", self.layout.run / "classes", self.java)
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """Where everything is. The ports are chosen at the first call."""
+        names = [s.name for s in self.config.services]
+        urls = {name: f"http://{HOST}:{self.ports.settle(name, self._runs(name))}" for name in names}
+        own = f"{HOST}:{self.ports.settle(kafka.NAME, self._runs(kafka.NAME))}" if not self.config.kafka else self.config.kafka
+        if self.config.flink is not None:
+            self.ports.settle(cluster.REST_PORT, self._runs(cluster.JOB_MANAGER))
+        return Endpoints(own, rest_url(self.ports), urls)
+
+    @property
+    def rest(self) -> FlinkRest:
+        """Flink's REST API."""
+        return FlinkRest(rest_url(self.ports))
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of the cluster."""
+        return Jobs(self.layout, self.rest, self.processes, lambda *args: self.flink().client(*args), self.config.folder.resolve())
+
+    def broker(self) -> Broker:
+        """The Kafka node."""
+        jars = self.jars.paths("kafka")
+        archive = self.archives.flags(kafka.NAME, jars)
+        return Broker(self.layout, self.java, jars, self.processes, self.ports, self.config.environment, archive=archive)
+
+    def flink(self) -> FlinkCluster:
+        """The Flink cluster."""
+        home = lay_out(site_packages() / "pyflink", self.jars.paths("flink"), self.cache)
+        return FlinkCluster(
+            self.layout,
+            self.java,
+            home,
+            self.processes,
+            self.ports,
+            self._environment(),
+            self.config.flink or FlinkConfig(),
+            (*self.config.python_paths, site_packages()),
+            self.config.folder.resolve(),
+            self.archives.flags,
+        )
+
+    def up(self) -> Endpoints:
+        """Start what does not run, and return where everything is. Raises the first error; what did start goes on running."""
+        self._began = time.monotonic()
+        self.layout.make()
+        with locked(self.layout.run / "lock", _LOCK_WAIT_S):
+            self._prepare()
+            with ThreadPoolExecutor(4 + len(self.config.services)) as pool:
+                try:
+                    self._start_all(pool)
+                except LoopwrightError:
+                    raise
+                except BaseException:
+                    self.processes.stop_children(1)  # interrupted: nothing half started stays, and nobody waits for it
+                    raise
+        return self.endpoints
+
+    def _start_all(self, pool: ThreadPoolExecutor) -> None:
+        topics = pool.submit(self._kafka)
+        parts: list[Future[None]] = [topics]
+        if self.config.flink is not None:
+            parts += self._start_flink(pool, topics)
+        parts += [pool.submit(self._service, service, topics) for service in self.config.services]
+        wait(parts, return_when=FIRST_EXCEPTION)
+        if any(part.done() and part.exception() is not None for part in parts):
+            self.processes.stop(CLIENT, 1)  # it would wait for a cluster that does not come
+        _first_error(parts)
+
+    def down(self, wipe: bool = False) -> Path | None:
+        """Stop everything; `wipe` deletes the data too. Returns the savepoint that the next `up` resumes from, if there is one."""
+        self._began = time.monotonic()
+        if not self.layout.mark.exists():
+            return None
+        with locked(self.layout.run / "lock", _LOCK_WAIT_S):
+            savepoint = self._stop_job(wipe)
+            self._stop([s.name for s in reversed(self.config.services)], self._stop_services)
+            self._stop([n for n in self.processes.names() if n != kafka.NAME], self._stop_rest)
+            self._stop([kafka.NAME], self._stop_rest)
+            if wipe:
+                self._wipe()
+            else:
+                self._make_archives()
+        return savepoint
+
+    def _prepare(self) -> None:
+        """What has to be there before a process can be started."""
+        if not self.processes.names():
+            shutil.rmtree(self.layout.tmp, ignore_errors=True)
+            self.layout.tmp.mkdir()
+        _ = self.java, self.endpoints
+        self._tell(JARS, "starting")
+        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), self.config.repository)
+        self._tell(JARS, "ready", f"{fetched} fetched" if fetched else "all in the cache")
+
+    def _kafka(self) -> None:
+        """Kafka, its topics, what is published into them."""
+        if not self.config.kafka:
+            kept = self._runs(kafka.NAME)
+            self._tell(kafka.NAME, "starting")
+            broker = self.broker()
+            broker.start()
+            broker.wait_ready(_KAFKA_S)
+            self._tell(kafka.NAME, "kept" if kept else "ready", self.endpoints.kafka)
+        if self.config.topics:
+            self._tell("topics", "starting")
+            made = make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S)
+            self._topics_note.touch()
+            self._tell("topics", "ready" if made else "kept", f"{len(self.config.topics)} topics")
+        self.config.publish(self.endpoints)
+
+    def _start_flink(self, pool: ThreadPoolExecutor, topics: "Future[None]") -> "list[Future[None]]":
+        flink = self.flink()
+        kept = all(self._runs(name) for name in flink.names())
+        self._tell("flink", "starting")
+        fresh = flink.start()
+
+        def ready() -> None:
+            flink.wait_ready(_FLINK_S)
+            self._tell("flink", "kept" if kept else "ready", self.endpoints.flink)
+
+        parts = [pool.submit(ready)]
+        if self.config.job is not None:
+            parts.append(pool.submit(self._job, fresh, topics))
+        return parts
+
+    def _job(self, fresh: bool, topics: "Future[None]") -> None:
+        """Submit the job unless it runs. The client starts at once and finds cluster and topics there when it is ready itself."""
+        job, jobs = self.config.job, self.jobs
+        if job is None:
+            return
+        info = None if fresh else jobs.current()
+        if info is not None and info.state not in FINAL:
+            jobs.wait_running(info.id, self.config.job_seconds)
+            self._tell(JOB, "kept", info.id)
+            return
+        if not self._topics_note.exists():
+            self._tell(JOB, "waiting", "for the topics")
+            topics.result()
+        point = jobs.resume_point()
+        jobs.prune(point)
+        self._tell(JOB, "starting", f"from {point.name}" if point else "afresh")
+        id_ = jobs.submit(job, point, self.config.job_seconds)
+        topics.result()
+        jobs.wait_running(id_, self.config.job_seconds)
+        self._tell(JOB, "ready", f"from {point.name}" if point else "afresh")
+
+    def _service(self, service: Service, topics: "Future[None]") -> None:
+        self._tell(service.name, "waiting", "for Kafka")
+        topics.result()
+        self._tell(service.name, "starting")
+        environment = child_environment(self._environment(), self.java, self.layout, self.config.python_paths)
+        started = start_service(service, self.endpoints, self.processes, self.layout, environment, self.config.folder.resolve())
+        wait_healthy(service, self.endpoints, self.processes, self.layout)
+        self._tell(service.name, "ready" if started else "kept", self.endpoints.services[service.name])
+
+    def _stop_job(self, wipe: bool) -> Path | None:
+        if not self._runs(cluster.JOB_MANAGER) or wipe:
+            return None
+        self._tell(JOB, "stopping")
+        savepoint = self.jobs.stop(_SAVEPOINT_S)
+        self._tell(JOB, "stopped", f"with {savepoint.name}" if savepoint else "its newest checkpoint is kept")
+        return savepoint
+
+    def _stop(self, names: Sequence[str], stop: Callable[[Sequence[str]], None]) -> None:
+        running = [name for name in names if self.processes.find(name) is not None]
+        for name in running:
+            self._tell(name, "stopping")
+        stop(running)
+        for name in running:
+            self._tell(name, "stopped")
+
+    def _stop_services(self, names: Sequence[str]) -> None:
+        self.processes.stop_all(names, STOP_DEADLINE_S)
+
+    def _stop_rest(self, names: Sequence[str]) -> None:
+        stop_cluster(self.processes)
+        self.processes.stop_all([n for n in names if self.processes.find(n) is not None], STOP_DEADLINE_S)
+
+    def _make_archives(self) -> None:
+        """After the first run: class archives, which make every later start quicker. Never a reason to fail."""
+        try:
+            flink = lay_out(site_packages() / "pyflink", self.jars.paths("flink"), self.cache).classpath()
+            services = [*((n, flink) for n in ("jobmanager", "taskmanager", "client")), (kafka.NAME, self.jars.paths("kafka"))]
+            if self.archives.lacking(services):
+                self._tell("archives", "starting", "once, so that later starts are quicker")
+                self._tell("archives", "ready", f"{len(self.archives.make(services))} made")
+        except (LoopwrightError, OSError) as error:
+            self._tell("archives", "failed", str(error))
+
+    def _wipe(self) -> None:
+        """Delete everything in the state folder but the ports: they stay as they were told to others."""
+        for entry in self.layout.home.iterdir():
+            if entry.is_dir() and entry != self.layout.run:
+                shutil.rmtree(entry, ignore_errors=True)
+        for entry in self.layout.run.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name not in ("ports.json", "lock"):
+                entry.unlink(missing_ok=True)
+
+    @property
+    def _topics_note(self) -> Path:
+        """Present once all topics were made: then a job need not wait for them."""
+        return self.layout.run / "topics.note"
+
+    def _environment(self) -> dict[str, str]:
+        return {**self.config.environment, **self.config.variables(self.endpoints)}
+
+    def _runs(self, name: str) -> bool:
+        return self.processes.running(name) is not None
+
+    def _tell(self, name: str, state: str, detail: str = "") -> None:
+        self._observer(Progress(name, state, time.monotonic() - self._began, detail))
+
+
+def _first_error(parts: "Sequence[Future[None]]") -> None:
+    """Wait for all parts; raise the first error in their order (what waited for a part that failed comes after it)."""
+    errors = [error for part in parts if (error := part.exception()) is not None]
+    if errors:
+        raise errors[0]
