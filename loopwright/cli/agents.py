@@ -9,7 +9,7 @@ from rich.text import Text
 from loopwright.cli import show
 from loopwright.edges import kafka
 from loopwright.registry.catalogue import Agent, Catalogue
-from loopwright.registry.change import Change, plan
+from loopwright.registry.change import Change, plan, records
 from loopwright.registry.definition import AgentDefinition
 from loopwright.registry.loading import load_team
 from loopwright.settings import Settings
@@ -23,13 +23,12 @@ def published(settings: Settings) -> Catalogue:
 
 def apply_team(settings: Settings, folder: Path, dry_run: bool = False) -> list[Change]:
     """Publish the definitions of `folder`: those that are new or have moved. Waits for Kafka. Raises InvalidDefinition, Conflict."""
-    changes = plan(published(settings), load_team(folder, settings.variables()))
+    current = published(settings)
+    changes = plan(current, load_team(folder, settings.variables()))
     if not dry_run:
         with kafka.Producer(settings) as producer:
-            for change in changes:
-                if change.kind != "unchanged":
-                    key, value = change.record
-                    producer.send(settings.topics.definitions, key.encode(), value)
+            for key, value in records(current, changes):
+                producer.send(settings.topics.definitions, key.encode(), value)
     return changes
 
 
@@ -112,7 +111,7 @@ def check(settings: Settings, folder: Path, as_json: bool) -> None:
     screen.print(Text(f"{len(definitions)} definitions in {folder} are right; publish them: loopwright agents apply {folder}", style="dim"))
 
 
-WORDS = {"new": ("published", "green"), "moved": ("moved", "yellow"), "unchanged": ("unchanged", "dim")}
+WORDS = {"new": ("published", "green"), "moved": ("moved", "yellow"), "unchanged": ("unchanged", "dim"), "removed": ("removed", "red")}
 
 
 def apply(settings: Settings, folder: Path, as_json: bool, dry_run: bool) -> None:

@@ -55,9 +55,16 @@ def _once(settings: Settings, screen: Console, as_json: bool, since_ms: int | No
 
 
 def _as_lines(settings: Settings, screen: Console, as_json: bool, since_ms: int | None) -> None:
+    records = logs.follow(settings, lambda: False)
+    tell_changes(logs.empty(settings), records, screen, as_json, since_ms)
+
+
+def tell_changes(
+    timeline: Timeline, records: Iterator[Record | None], screen: Console | None, as_json: bool = False, since_ms: int | None = None
+) -> None:
+    """Print each change of a workflow as a line, or as JSON; `screen` None without `as_json`: nothing. Ends when `records` do."""
     told: dict[str, tuple[str, int, int]] = {}
-    timeline = logs.empty(settings)
-    for changed in _changes(timeline, logs.follow(settings, lambda: False), FIRST_S):
+    for changed in _changes(timeline, records, FIRST_S):
         for name in changed:
             view = timeline.view(name)
             state = (view.activity, view.hop, len(view.path))
@@ -67,7 +74,7 @@ def _as_lines(settings: Settings, screen: Console, as_json: bool, since_ms: int 
             told[name] = state
             if as_json:
                 show.print_json(view.as_dict(), lines=True)
-            else:
+            elif screen is not None:
                 screen.print(_line(view), soft_wrap=True)
 
 
