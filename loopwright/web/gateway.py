@@ -34,6 +34,7 @@ from loopwright.web.writer import PATIENCE_S, Sender, Writer
 FORM_BYTES = 200_000
 REPORT_BYTES = 10_000
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_SHOWN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 _TEAM = re.compile(r"[a-z0-9-]{1,64}")
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -106,8 +107,11 @@ class Gateway:
         return _json(200, {"status": "ok"})
 
     async def workflow(self, request: Request) -> Response:
-        """How to follow a workflow."""
-        return self._pages.workflow(str(request.path_params["workflow"])[:256])
+        """How to follow a workflow. An id that would mean something to a shell is not shown as part of a command."""
+        workflow = str(request.path_params["workflow"])
+        if not _SHOWN.fullmatch(workflow):
+            raise HTTPException(404)
+        return self._pages.workflow(workflow)
 
     async def lead(self, request: Request) -> Response:
         """Take the form: a page with what is wrong (422, 503), or on to the workflow's page (303). Sent twice, it starts one workflow."""
@@ -118,8 +122,8 @@ class Gateway:
         wrong = complaints(typed)
         if wrong:
             return self._pages.form(typed, wrong)
-        typed["form_id"] = form_id = typed.get("form_id") or uuid.uuid4().hex
-        name = workflow_id(f"form/{form_id}")
+        typed.setdefault("form_id", uuid.uuid4().hex)
+        name = workflow_id("form/" + orjson.dumps(typed, option=orjson.OPT_SORT_KEYS).decode())  # changed and sent again: another lead
         try:
             await self._writer.write(started(self._topics, name, lead_of(typed), "", "", _now_ms()))
         except Retryable as error:

@@ -74,6 +74,8 @@ def test_a_form_that_is_sent_twice_starts_one_workflow(base: str, log: Log) -> N
     urls = {requests.post(base + "/leads", data={**LEAD, "form_id": form_id}, timeout=20).url for _ in range(2)}
     assert len(urls) == 1
     assert len({message.workflow for message in log.messages()}) == 1
+    requests.post(base + "/leads", data={**LEAD, "form_id": form_id, "name": "Somebody else"}, timeout=20)
+    assert len({message.workflow for message in log.messages()}) == 2
 
 
 def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(base: str, log: Log) -> None:
@@ -92,7 +94,8 @@ def test_pages_let_nothing_foreign_in(base: str) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
     assert requests.get(base + "/style.css", timeout=20).headers["content-type"].startswith("text/css")
-    assert "&lt;i&gt;" in requests.get(base + "/workflows/%3Ci%3E", timeout=20).text
+    assert "loopwright trace lead-01.x" in requests.get(base + "/workflows/lead-01.x", timeout=20).text
+    assert requests.get(base + "/workflows/x;echo%20y", timeout=20).status_code == 404
 
 
 def test_the_form_keeps_what_was_typed_when_kafka_is_away(base: str, log: Log) -> None:
