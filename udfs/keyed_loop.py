@@ -21,6 +21,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from loopwright.edges.background import Lane, Outcome
 from loopwright.step import Call, Decider, Performer, Step
 from udfs.host import host_of
+from udfs.logs import detour_python_threads, pass_on
 from udfs.rows import OUTPUT, row_of
 from udfs.uids import named
 from udfs.wakeup import Kind, open_wakeup
@@ -83,6 +84,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Called by Flink when the task starts, before the first record and before restored timers fire."""
+        detour_python_threads()
         self._decider = self._make_decider()
         self._state = runtime_context.get_state(ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY()))
         self._metrics = runtime_context.get_metrics_group().add_group("loopwright")
@@ -144,6 +146,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
 
     def _enter(self, ctx: Any) -> None:
         self._host.seen(ctx)
+        pass_on()
         if not self._catalogue_loaded:
             self._catalogue_loaded = True
             for name, definition in ctx.get_broadcast_state(DEFINITIONS).items():

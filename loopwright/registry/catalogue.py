@@ -8,6 +8,7 @@ from typing import Self
 from loopwright.errors import InvalidDefinition
 from loopwright.registry.contract import Contract
 from loopwright.registry.definition import AgentDefinition
+from loopwright.registry.roster import Roster
 
 _NOBODY: Mapping[str, "Agent"] = MappingProxyType({})
 
@@ -48,19 +49,28 @@ class Catalogue:
         """Start with `records`, each a key (`team/name@version`) and a definition as JSON or None where it was removed."""
         self._agents: dict[str, Agent] = {}
         self._problems: dict[str, str] = {}
+        self._rosters: dict[str, Roster] = {}
         self._newest: dict[str, dict[str, Agent]] = {}
         self._views: dict[str, Mapping[str, Agent]] = {}
         for key, value in records:
             self.apply(key, value)
 
     def apply(self, key: str, value: bytes | None) -> None:
-        """Take in one record. A record that cannot be used changes nothing but `problems`; it never raises."""
-        if value is None:
+        """Take in one record: of a definition, or of a roster, whose key is the team's name alone.
+
+        A record that cannot be used changes nothing but `problems`; it never raises.
+        """
+        if "/" not in key:
+            self._apply_roster(key, value)
+        elif value is None:
             self._problems.pop(key, None)
             removed = self._agents.pop(key, None)
             if removed is not None:
                 self._rank(removed.definition.team)
-            return
+        else:
+            self._apply_definition(key, value)
+
+    def _apply_definition(self, key: str, value: bytes) -> None:
         try:
             agent = Agent.of(AgentDefinition.from_json(value))
             if agent.ref != key:
@@ -71,6 +81,18 @@ class Catalogue:
         self._problems.pop(key, None)
         self._agents[key] = agent
         self._rank(agent.definition.team)
+
+    def _apply_roster(self, key: str, value: bytes | None) -> None:
+        self._problems.pop(key, None)
+        if value is None:
+            self._rosters.pop(key, None)
+            return
+        try:
+            roster = Roster.from_json(value)
+        except InvalidDefinition as error:
+            self._problems[key] = str(error)
+            return
+        self._rosters[key] = roster
 
     def _rank(self, team: str) -> None:
         newest: dict[str, Agent] = {}
@@ -83,6 +105,11 @@ class Catalogue:
     def team(self, team: str) -> Mapping[str, Agent]:
         """The newest version of each agent of `team`, by name, in the names' order; empty for a team that is not known."""
         return self._views.get(team, _NOBODY)
+
+    def roster(self, team: str) -> Mapping[str, int]:
+        """The agents of `team` and their versions, as published; empty while the team is not known as a whole."""
+        known = self._rosters.get(team)
+        return known.agents if known is not None and not self.missing(team, known.agents) else {}
 
     def pinned(self, team: str, pins: Mapping[str, int]) -> dict[str, Agent]:
         """The agents of `team` in exactly the versions of `pins`, by name. Those that are not known are left out: see `missing`."""

@@ -7,15 +7,17 @@ from typing import Literal
 from loopwright.errors import Conflict
 from loopwright.registry.catalogue import Catalogue
 from loopwright.registry.definition import AgentDefinition
+from loopwright.registry.roster import rosters_of
 
 MOVABLE = frozenset({"endpoint", "auth"})
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What publishing `definition` means: it is new, it is there already (unchanged), or only its endpoint or auth differ (moved)."""
+    """What publishing `definition` means: it is new, it is there already (unchanged), only its endpoint or auth differ (moved), or its
+    team goes on without it (removed)."""
 
-    kind: Literal["new", "unchanged", "moved"]
+    kind: Literal["new", "unchanged", "moved", "removed"]
     definition: AgentDefinition
     before: AgentDefinition | None = None
 
@@ -43,7 +45,26 @@ def plan(current: Catalogue, wanted: Iterable[AgentDefinition]) -> list[Change]:
             remedies.append(f"{definition.name}: raise version to {newest + 1}")
     if conflicts:
         raise Conflict("a published version of an agent never changes", "; ".join(conflicts), "; ".join(remedies))
-    return changes
+    return changes + _removed(current, [change.definition for change in changes])
+
+
+def _removed(current: Catalogue, wanted: list[AgentDefinition]) -> list[Change]:
+    names = {(definition.team, definition.name) for definition in wanted}
+    rosters = {team: current.pinned(team, current.roster(team)) for team in sorted({definition.team for definition in wanted})}
+    return [
+        Change("removed", agent.definition)
+        for team, agents in rosters.items()
+        for name, agent in agents.items()
+        if (team, name) not in names
+    ]
+
+
+def records(current: Catalogue, changes: Iterable[Change]) -> list[tuple[str, bytes]]:
+    """Key and value of every record that has to be written to make `changes` come true, in the order in which they must be written."""
+    made = list(changes)
+    wanted = [change.definition for change in made if change.kind != "removed"]
+    altered = [change.record for change in made if change.kind in ("new", "moved")]
+    return altered + [(r.team, r.to_json()) for r in rosters_of(wanted) if current.roster(r.team) != r.agents]
 
 
 def _newest(current: Catalogue, definition: AgentDefinition) -> int:

@@ -103,9 +103,7 @@ class RouteDecider:
         return Step(_dump(state, None), emits, wake_at_ms=self._wake_at(state, None))
 
     def _agents(self, state: WorkflowState) -> dict[str, Agent]:
-        if state.pins:
-            return self._catalogue.pinned(state.team, state.pins)
-        return dict(self._catalogue.team(state.team))
+        return self._catalogue.pinned(state.team, state.pins or self._catalogue.roster(state.team))
 
     def _route(self, state: WorkflowState, question: Question | None, now_ms: int) -> Step:
         agents = self._agents(state)

@@ -7,7 +7,7 @@ from loopwright.routing.model import INVISIBLE
 from loopwright.routing.request import Ask, Candidate, Decision, RouteRequest, towards
 
 TEMPERATURE = 0.02
-QUERY_LENGTH = 300
+NEWEST, VALUE_LENGTH = 2, 120
 
 
 def embed(request: RouteRequest) -> Decision | Ask | None:
@@ -40,14 +40,21 @@ def passage(candidate: Candidate) -> str:
 
 
 def query(request: RouteRequest) -> str:
-    """The document as a short text: the short values among the fields that a candidate may see, newest first."""
+    """The document as a short text: the fields for which a candidate's contract names the choices, else the two newest short values.
+
+    The shorter the query, the better a small model tells descriptions apart.
+    """
     fields: dict[str, Any] = {}
     for candidate in request.masked.candidates:
         fields.update(candidate.input)
-    newest_first = [name for name in reversed(request.state.document) if name in fields]
-    parts = [f"{name.replace('_', ' ')}: {INVISIBLE.sub('', str(fields[name]))}" for name in newest_first if _is_short(fields[name])]
-    return "; ".join(parts)[:QUERY_LENGTH] or "an empty document"
+    newest_first = [name for name in reversed(request.state.document) if isinstance(fields.get(name), (str, int, float))]
+    choices = [name for name in newest_first if _is_choice(request, name)]
+    parts = [
+        f"{name.replace('_', ' ')}: {INVISIBLE.sub('', str(fields[name]))[:VALUE_LENGTH]}" for name in choices or newest_first[:NEWEST]
+    ]
+    return "; ".join(parts) or "an empty document"
 
 
-def _is_short(value: Any) -> bool:
-    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= 60)
+def _is_choice(request: RouteRequest, name: str) -> bool:
+    schemas = (candidate.agent.definition.input["properties"].get(name) for candidate in request.masked.candidates)
+    return any(isinstance(schema, dict) and ("enum" in schema or "const" in schema) for schema in schemas)

@@ -25,7 +25,7 @@ LONGEST_TEXT = 400
 def ask_model(request: RouteRequest) -> Decision | Ask | None:
     """Ask the model, or make a decision of its answer. None when it gave no valid answer in two, or did not answer at all."""
     candidates = request.masked.candidates
-    answers = [answer for answer in request.answers if answer.get("kind") == "model"]
+    answers = [_seen(answer) for answer in request.answers if answer.get("kind") == "model"]
     if answers and answers[-1].get("ok"):
         chosen, problem = read_answer(str(answers[-1].get("content", "")), candidates)
         if problem is None:
@@ -35,6 +35,12 @@ def ask_model(request: RouteRequest) -> Decision | Ask | None:
     if len([a for a in answers if a.get("ok")]) >= INVALID_ANSWERS or len(answers) >= request.model_attempts:
         return None
     return Ask(_question(request, answers), _delay_ms(request, answers))
+
+
+def _seen(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer in which the endpoint found nothing usable is an invalid answer like any other, not an outage to wait for."""
+    empty = not answer.get("ok") and answer["error"].get("class") == "InvalidAnswer"
+    return {**answer, "ok": True, "content": ""} if empty else answer
 
 
 def _delay_ms(request: RouteRequest, answers: list[dict[str, Any]]) -> int:

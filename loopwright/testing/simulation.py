@@ -15,6 +15,7 @@ from loopwright.dispatch.decider import DispatchDecider
 from loopwright.intake import intake
 from loopwright.message import Message, read
 from loopwright.registry.definition import AgentDefinition
+from loopwright.registry.roster import records_of
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings
 from loopwright.step import Call, Decider, Emit, Record, Step
@@ -45,8 +46,8 @@ class Loop:
     def restart(self) -> None:
         """A new decider, as after a start of the process."""
         self.decider = self.make()
-        for definition in self.definitions:
-            self.decider.on_definition(definition.ref, definition.to_json())
+        for key, value in records_of(self.definitions):
+            self.decider.on_definition(key, value)
 
     def checkpoint(self) -> None:
         """Save what Flink would save."""

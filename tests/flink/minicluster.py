@@ -109,7 +109,7 @@ class Stage:
         records = _lines(env, self.folder / "records", "records").map(_record, RECORD)
         definitions = _lines(env, self.folder / "definitions", "definitions").map(_definition, DEFINITION)
         out = run_keyed(records, definitions.broadcast(DEFINITIONS), loop, "loop")
-        named(out.map(Append(self._out), OUTPUT), "append").print().uid("print")
+        named(out.map(Append(self._out), OUTPUT), "append")
         self.job = self.cluster.submit(env, savepoint)
 
     def end(self) -> None:

@@ -18,7 +18,7 @@ OUTPUTS: dict[str, dict[str, Any]] = {
     "lead-scoring": {"score": 70, "score_reasons": ["+70: because"], "next_step": "Actively Engage"},
     "active-outreach": {"emails": [MAIL]},
     "nurture-campaign": {"emails": [MAIL, MAIL, MAIL]},
-    "send-email": {"sent": [{"message_id": "<1@example.com>", "file": "1.eml"}]},
+    "send-email": {"sent": ["<1@example.com>"], "outbox": "outbox"},
 }
 
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sdr_team import OUTPUTS, ok, sdr_team
+from tests.unit.sdr_team import OUTPUTS, ok, sdr_team
 
 from loopwright import schemas
 from loopwright.dispatch.decider import DispatchDecider

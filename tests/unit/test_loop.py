@@ -8,10 +8,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdr_team import LEAD, OUTPUTS, answering, model_says, ok, sdr_team
+from tests.unit.sdr_team import LEAD, OUTPUTS, answering, model_says, ok, sdr_team
 
 from loopwright import schemas
 from loopwright.message import Message, encode
+from loopwright.registry.roster import records_of
 from loopwright.settings import Limits, Settings
 from loopwright.testing.simulation import Simulation
 
@@ -143,10 +144,10 @@ def test_a_definition_that_changes_while_a_workflow_runs_does_not_change_it() ->
     simulation = Simulation(SETTINGS, sdr_team(), answering, lambda _: model_says("active-outreach"))
 
     def agent(payload: dict[str, Any]) -> dict[str, Any]:
-        for definition in sdr_team():
-            newer = definition.model_copy(update={"version": 2})
+        newer = [definition.model_copy(update={"version": 2}) for definition in sdr_team()]
+        for key, value in records_of(newer):
             for loop in simulation.loops:
-                loop.decider.on_definition(newer.ref, newer.to_json())
+                loop.decider.on_definition(key, value)
         return answering(payload)
 
     simulation.dispatch.perform = agent
@@ -173,6 +174,30 @@ def test_a_message_that_comes_before_its_team_is_known_waits() -> None:
         loop.timers.update(dict.fromkeys(loop.states, simulation.now_ms))
     simulation.run(rng)
     assert len(finished(simulation)) == 1
+
+
+def test_half_a_team_is_no_team() -> None:
+    rng = random.Random(10)
+    simulation = Simulation(SETTINGS, [], answering, lambda _: model_says("active-outreach"))
+    for key, value in records_of(sdr_team())[:-1]:
+        for loop in simulation.loops:
+            loop.decider.on_definition(key, value)
+    start(simulation)
+    simulation.run(rng)
+    assert simulation.read(TOPICS.decisions) == []
+
+
+def test_an_agent_that_the_next_roster_leaves_out_is_no_candidate_for_new_workflows() -> None:
+    rng = random.Random(11)
+    simulation = Simulation(SETTINGS, sdr_team(), answering, lambda _: model_says("none"))
+    smaller = [definition for definition in sdr_team() if definition.name != "active-outreach"]
+    for key, value in records_of(smaller):
+        for loop in simulation.loops:
+            loop.decider.on_definition(key, value)
+    start(simulation)
+    simulation.run(rng)
+    (result,) = simulation.read(TOPICS.results)
+    assert result.data["path"] == ["lead-ingestion", "lead-scoring", "nurture-campaign", "send-email"]
 
 
 def test_a_deadline_that_passes_is_a_record_and_ends_the_workflow() -> None:

@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from loopwright.errors import Conflict
 from loopwright.registry.catalogue import Catalogue
-from loopwright.registry.change import plan
+from loopwright.registry.change import plan, records
 from loopwright.registry.definition import AgentDefinition
+from loopwright.registry.roster import records_of
 
 
 def define(name: str, version: int = 1, **other: object) -> AgentDefinition:
@@ -95,3 +96,31 @@ def test_a_published_version_never_changes_and_all_conflicts_are_named() -> None
 def test_the_written_record_gives_the_definition_back() -> None:
     (change,) = plan(Catalogue(), [define("a")])
     assert Catalogue([change.record]).get("sdr", "a", 1) is not None
+
+
+def test_a_team_is_known_by_its_roster_once_all_of_its_agents_are() -> None:
+    both = [define("a"), define("b", 2)]
+    known = Catalogue(records_of(both)[:-1])
+    assert known.roster("sdr") == {}
+    known.apply(*records_of(both)[-1])
+    assert known.roster("sdr") == {"a": 1, "b": 2}
+    known.apply("sdr/b@2", None)
+    assert known.roster("sdr") == {}
+
+
+@pytest.mark.parametrize(
+    "value", [b"{", b"[]", b'{"team": "sdr"}', b'{"team": "sdr", "agents": {"a": "1"}}', b'{"team": "sdr", "agents": 1}']
+)
+def test_a_roster_that_cannot_be_read_is_reported_and_changes_nothing(value: bytes) -> None:
+    known = Catalogue(records_of([define("a")]))
+    known.apply("sdr", value)
+    assert "sdr" in known.problems
+    assert known.roster("sdr") == {"a": 1}
+
+
+def test_publishing_a_smaller_team_removes_the_others_from_the_roster() -> None:
+    current = Catalogue(records_of([define("a"), define("b")]))
+    changes = plan(current, [define("a")])
+    assert [(change.kind, change.definition.name) for change in changes] == [("unchanged", "a"), ("removed", "b")]
+    assert [key for key, _ in records(current, changes)] == ["sdr"]
+    assert records(current, plan(current, [define("a"), define("b")])) == []

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdr_team import LEAD, MAIL, OUTPUTS, model_says, sdr_team
+from tests.unit.sdr_team import LEAD, MAIL, OUTPUTS, model_says, sdr_team
 
 from loopwright.registry.catalogue import Agent
 from loopwright.routing.chain import decide, steps_for
@@ -130,6 +130,14 @@ def test_none_completes_a_workflow_in_which_something_ran() -> None:
     assert choose(scored(model_says("none"))).outcome == "complete"
 
 
+def test_an_answer_without_any_content_counts_as_invalid_and_is_asked_for_once_more() -> None:
+    empty = {"ok": False, "error": {"class": "InvalidAnswer", "message": "no choices", "retryable": True, "retry_after_ms": None}}
+    again = decide(scored(empty), steps_for(True))
+    assert isinstance(again, Ask)
+    assert again.delay_ms == 0
+    assert choose(scored(empty, empty)).strategy == "fallback"
+
+
 def test_an_invalid_answer_is_asked_for_once_more_with_what_was_wrong() -> None:
     again = decide(scored(model_says("admin")), steps_for(True))
     assert isinstance(again, Ask)
@@ -186,7 +194,7 @@ def test_the_text_of_a_document_never_changes_the_candidates(text: str) -> None:
 
 def test_the_prompt_holds_no_field_that_no_candidate_may_see_and_no_invisible_character() -> None:
     hidden = "Buy\u200b now\U000e0041\ufeff"
-    text = prompt(request(SCORED | {"secret": "hunter2", "project_description": hidden}, "lead-ingestion", "lead-scoring"))
+    text = prompt(request(SCORED | {"secret": "hunter2", "name": hidden}, "lead-ingestion", "lead-scoring"))
     assert "hunter2" not in text
     assert "Buy now" in text
     assert INVISIBLE.search(text) is None
@@ -216,6 +224,19 @@ def test_without_an_endpoint_the_closest_description_is_taken_and_labelled() -> 
 def test_an_embedding_that_cannot_be_had_parks_the_workflow() -> None:
     answer = {"kind": "embedding", "ok": False, "error": {"class": "Internal", "message": "no model file"}}
     assert "no model file" in choose(replace(scored(), answers=(answer,)), model=False).reason
+
+
+def test_the_query_is_made_of_the_choices_that_a_contract_names_or_else_of_the_newest_texts() -> None:
+    assert query(scored()) == "next step: Actively Engage"
+    loose = {name: _with(agent, input=_without_choices(agent.definition.input)) for name, agent in AGENTS.items()}
+    assert query(scored(agents=loose)) == "next step: Actively Engage; score: 70"
+    wordy = replace(scored(agents=loose).state, document={"score": 1, "next_step": "word " * 100} | SCORED)
+    assert len(query(replace(scored(agents=loose), state=wordy))) < 300
+
+
+def _without_choices(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: {"type": "string"} if "enum" in field else field for name, field in schema["properties"].items()}
+    return {**schema, "properties": properties}
 
 
 def test_an_empty_document_still_makes_a_query() -> None:
