@@ -1,7 +1,8 @@
 """A decider and a performer for tests of the shell: small, total, and telling in what they emit.
 
 A record is JSON: {"do": "count"} counts; {"do": "call", "id"} makes a call; {"do": "later", "ms"} asks to be woken; {"do": "need", "name"}
-waits for a definition of that name; {"do": "forget"} drops the state; {"do": "raise"} raises. What happens is emitted to `out`.
+waits for a definition of that name; {"do": "forget"} drops the state; {"do": "raise", "unless": path} raises while there is no such file,
+and makes it. What happens is emitted to `out`.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ class CountingDecider:
             case "need":
                 held["need"] = asked["name"]
                 return self._needing(key, held)
-            case "raise":
+            case "raise" if not Path(asked["unless"]).exists():
+                Path(asked["unless"]).touch()
                 raise ValueError("asked to raise")
             case "forget":
                 return Step(None, (_emit(key, {"saw": "forget"}),))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import requests
 from pyflink.common import Configuration, Row
 from pyflink.common.watermark_strategy import WatermarkStrategy
 from pyflink.datastream import DataStream, MapFunction, StreamExecutionEnvironment
@@ -39,6 +40,7 @@ class MiniCluster:
         self._jvm = get_gateway().jvm
         conf = Configuration()
         conf.set_string("rest.bind-port", "0")
+        conf.set_string("metrics.fetcher.update-interval", "100 ms")
         conf.set_string("taskmanager.memory.managed.size", "256m")
         build = self._jvm.org.apache.flink.runtime.minicluster.MiniClusterConfiguration.Builder()
         self._cluster = self._jvm.org.apache.flink.runtime.minicluster.MiniCluster(
@@ -59,6 +61,21 @@ class MiniCluster:
 
     def status(self, job: Any) -> str:
         return str(self._cluster.getJobStatus(job).get().name())
+
+    def checkpoint(self, job: Any) -> None:
+        full = self._jvm.org.apache.flink.core.execution.CheckpointType.FULL
+        self._cluster.triggerCheckpoint(job, full).get()
+
+    def counters(self, job: Any, name: str) -> dict[str, int]:
+        """The `loopwright` counters of the operator `name`, summed over its subtasks."""
+        api = f"{self._cluster.getRestAddress().get()}/jobs/{job}/vertices"
+        found: dict[str, int] = {}
+        for vertex in requests.get(api.removesuffix("/vertices"), timeout=5).json()["vertices"]:
+            metrics = f"{api}/{vertex['id']}/subtasks/metrics"
+            ids = [m["id"] for m in requests.get(metrics, timeout=5).json() if m["id"].startswith(f"{name}.loopwright.")]
+            for m in requests.get(metrics, {"get": ",".join(ids)}, timeout=5).json() if ids else []:
+                found[m["id"].rpartition(".")[2]] = int(m["sum"])
+        return found
 
     def savepoint(self, job: Any, folder: Path, cancel: bool) -> str:
         canonical = self._jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
@@ -102,9 +119,10 @@ class Stage:
         self.job: Any = None
 
     def run(self, mode: str, wakeup: str, performer: Callable[[], Performer], **options: Any) -> None:
-        """Start a job around a CountingDecider; `options` are those of KeyedLoop, and `savepoint`."""
-        savepoint = options.pop("savepoint", "")
-        env = environment(mode)
+        """Start a job around a CountingDecider; `options` are those of KeyedLoop, and `savepoint`, `parallelism`, `conf`."""
+        savepoint, parallelism = options.pop("savepoint", ""), options.pop("parallelism", 1)
+        env = environment(mode, options.pop("conf", None))
+        env.set_parallelism(parallelism)
         loop = KeyedLoop("counting", CountingDecider, performer, **{"wakeup": wakeup, "guard_ms": 200, **options})
         records = _lines(env, self.folder / "records", "records").map(_record, RECORD)
         definitions = _lines(env, self.folder / "definitions", "definitions").map(_definition, DEFINITION)

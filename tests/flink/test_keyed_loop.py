@@ -76,6 +76,39 @@ def test_pending_calls_are_made_again_after_a_restore(stage: Stage, mode: str, w
 
 
 @pytest.mark.parametrize(("mode", "wakeup"), IN_THE_JVM)
+def test_after_a_failure_the_calls_of_the_failed_task_are_cancelled_and_made_again(stage: Stage, mode: str, wakeup: str) -> None:
+    again = {
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": "1",
+        "restart-strategy.fixed-delay.delay": "0 s",
+    }
+    stage.run(mode, wakeup, performer(stage), conf={**again, "execution.checkpointing.interval": "1 h"})
+    stage.send("w", {"do": "call", "id": "c"})
+    stage.until("the call runs", lambda: stage.noted("start"))
+    stage.cluster.checkpoint(stage.job)
+    stage.send("bad", {"do": "raise", "unless": str(stage.folder / "raised")})
+    stage.until("the call is cancelled and made again", lambda: stage.noted("cancel") and len(stage.noted("start")) == 2)
+    stage.gate.touch()
+    stage.until("it comes back", lambda: "outcome" in stage.seen("w"))
+    stage.until("the record that failed was read again", lambda: stage.seen("bad") == ["raise"])
+    assert stage.seen("w") == ["call", "outcome"]
+    assert len(stage.noted("finish")) == 1
+
+
+def test_pending_calls_and_timers_move_with_their_keys_when_the_parallelism_changes(stage: Stage) -> None:
+    stage.run("thread", "mailbox", performer(stage))
+    for n in range(20):
+        stage.send(f"w{n}", {"do": "call", "id": f"c{n}"})
+    stage.until("the calls run", lambda: len(stage.noted("start")) == 20)
+    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=True)
+    stage.run("thread", "mailbox", performer(stage), savepoint=savepoint, parallelism=2)
+    stage.until("all are made again", lambda: len(stage.noted("start")) == 40)
+    assert len(stage.noted("open")) == 3, "each of the two new instances has a performer"
+    stage.gate.touch()
+    stage.until("all come back", lambda: stage.seen().count("outcome") == 20)
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), IN_THE_JVM)
 def test_the_end_of_a_task_cancels_its_calls_and_closes_its_performer(stage: Stage, mode: str, wakeup: str) -> None:
     stage.run(mode, wakeup, performer(stage))
     stage.send("w", {"do": "call", "id": "c"})
@@ -97,6 +130,24 @@ def test_at_the_cap_records_wait_and_none_is_dropped(stage: Stage, mode: str, wa
     assert max(running for _, running in stage.noted("start")) == 2
 
 
+def test_a_task_that_is_held_back_can_be_cancelled(stage: Stage) -> None:
+    stage.run("thread", "mailbox", performer(stage), max_in_flight=1)
+    stage.send("w", {"do": "call", "id": "first"}, {"do": "call", "id": "second"})
+    stage.until("one call runs", lambda: stage.noted("start"))
+    stage.cluster.cancel(stage.job)
+    stage.until("its performer is closed", lambda: stage.noted("close"))
+    assert [call for call, _ in stage.noted("start")] == ["first"]
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS[::2])
+def test_what_a_decider_counts_is_a_flink_counter(stage: Stage, mode: str, wakeup: str) -> None:
+    stage.run(mode, wakeup, performer(stage))
+    stage.gate.touch()
+    stage.send("w", {"do": "count"}, {"do": "count"}, {"do": "call", "id": "c"})
+    wanted = {"count": 2, "call": 1, "outcome": 1, "calls_started": 1}
+    stage.until("the counters are there", lambda: stage.cluster.counters(stage.job, "loop") == wanted)
+
+
 def test_a_checkpoint_does_not_wait_for_calls_in_flight(stage: Stage) -> None:
     stage.run("thread", "mailbox", performer(stage))
     stage.send("w", {"do": "call", "id": "c"})
@@ -107,7 +158,7 @@ def test_a_checkpoint_does_not_wait_for_calls_in_flight(stage: Stage) -> None:
 
 def test_a_decider_that_raises_fails_the_job(stage: Stage) -> None:
     stage.run("thread", "mailbox", performer(stage))
-    stage.send("w", {"do": "raise"})
+    stage.send("w", {"do": "raise", "unless": str(stage.folder / "raised")})
     stage.until("the job failed", lambda: stage.cluster.status(stage.job) == "FAILED")
     assert "asked to raise" in stage.cluster.failure(stage.job)
 
