@@ -11,13 +11,14 @@ import orjson
 
 from loopwright.agent.agent import Agent
 from loopwright.agent.answer import Answer
-from loopwright.agent.idempotency import IdempotencyStore, Kept, Standing
+from loopwright.agent.idempotency import IdempotencyStore, Kept, Running, Standing
 from loopwright.agent.incoming import Incoming
 from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
 from loopwright.agent.work import do, input_problem
 
 LEASE_MS = 10_000
+LONGEST_WAIT_S = 30
 T = TypeVar("T")
 
 
@@ -58,8 +59,8 @@ class Desk:
             return replayed(standing)
         if standing is Standing.MISMATCH:
             return mismatch(key)
-        if standing is Standing.RUNNING:
-            return in_progress(key)
+        if isinstance(standing, Running):
+            return in_progress(key, standing.for_ms)
         return await self._fresh(incoming)
 
     async def _fresh(self, incoming: Incoming) -> Answer:
@@ -107,7 +108,11 @@ def mismatch(key: str) -> Answer:
     return problem(422, "idempotency-key-reused", "The Idempotency-Key was used before", detail)
 
 
-def in_progress(key: str) -> Answer:
-    """The 409 for a call that another request is running."""
+def in_progress(key: str, for_ms: int) -> Answer:
+    """The 409 for a call that another request is running.
+
+    It asks for as long a wait as the call has run already, so that a caller with a handful of attempts outlasts sixteen times that.
+    """
+    wait_s = min(LONGEST_WAIT_S, max(1, for_ms // 1000))
     detail = f"{key[:80]!r} is being worked on. Ask again with the same key."
-    return problem(409, "in-progress", "The call is in progress", detail, headers={"retry-after": "1"})
+    return problem(409, "in-progress", "The call is in progress", detail, headers={"retry-after": str(wait_s)})

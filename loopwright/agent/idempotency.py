@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS calls (
 );
 CREATE INDEX IF NOT EXISTS undelivered ON calls (lease_until) WHERE delivered = 0;
 """
-FIND = "SELECT fingerprint, lease_until, status, headers, body FROM calls WHERE agent = ? AND key = ?"
+FIND = "SELECT fingerprint, lease_until, status, headers, body, made FROM calls WHERE agent = ? AND key = ?"
 ADD = """
 INSERT INTO calls (agent, key, fingerprint, owner, lease_until, made, request, delivered) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -43,11 +43,17 @@ class Kept:
 
 
 class Standing(Enum):
-    """How a call stands that has no answer yet."""
+    """What becomes of a request that gets no stored answer."""
 
     MINE = "run it"
-    RUNNING = "another request runs it"
     MISMATCH = "the key was used with another payload"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Another request runs the call, and has for so long, in ms."""
+
+    for_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +86,19 @@ class IdempotencyStore:
         with self._guard:
             self._db.close()
 
-    def begin(self, agent: str, key: str, fingerprint: str, lease_ms: int, request: bytes | None = None) -> Kept | Standing:
+    def begin(self, agent: str, key: str, fingerprint: str, lease_ms: int, request: bytes | None = None) -> Kept | Standing | Running:
         """Ask to run a call: MINE means run it, then `finish` or `release` it. A `request` makes the call a deferred one."""
         now = self._clock()
         with self._transaction() as db:
             row = db.execute(FIND, (agent, key)).fetchone()
             if row is not None:
-                known, lease_until, status, headers, body = row
+                known, lease_until, status, headers, body, made = row
                 if known != fingerprint:
                     return Standing.MISMATCH
                 if status is not None:
                     return Kept(status, headers, body)
                 if lease_until > now or (agent, key) in self._active:
-                    return Standing.RUNNING
+                    return Running(max(0, now - made))
                 db.execute(TAKE, (self._owner, now + lease_ms, agent, key))
             else:
                 db.execute(ADD, (agent, key, fingerprint, self._owner, now + lease_ms, now, request, int(request is None)))

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.agent.idempotency import IdempotencyStore, Kept, Standing
+from loopwright.agent.desk import in_progress
+from loopwright.agent.idempotency import IdempotencyStore, Kept, Running, Standing
 
 DONE = Kept(200, "{}", b'{"a":1}')
 LEASE = 1000
@@ -28,7 +29,7 @@ def opened(tmp_path: Path, clock: Clock) -> IdempotencyStore:
 def test_the_first_request_runs_and_a_repeat_gets_its_answer(tmp_path: Path, clock: Clock) -> None:
     store = opened(tmp_path, clock)
     assert store.begin("a", "k", "f", LEASE) is Standing.MINE
-    assert store.begin("a", "k", "f", LEASE) is Standing.RUNNING
+    assert isinstance(store.begin("a", "k", "f", LEASE), Running)
     assert store.finish("a", "k", DONE)
     assert store.begin("a", "k", "f", LEASE) == DONE
 
@@ -49,6 +50,19 @@ def test_a_key_with_another_payload_is_a_mismatch(tmp_path: Path, clock: Clock) 
     assert store.begin("a", "k", "other", LEASE) is Standing.MISMATCH
 
 
+def test_a_running_call_says_for_how_long(tmp_path: Path, clock: Clock) -> None:
+    store = opened(tmp_path, clock)
+    store.begin("a", "k", "f", LEASE)
+    clock.now += 7500
+    standing = store.begin("a", "k", "f", LEASE)
+    assert standing == Running(7500)
+
+
+@pytest.mark.parametrize(("for_ms", "seconds"), [(0, "1"), (999, "1"), (7500, "7"), (10**9, "30")])
+def test_the_longer_a_call_has_run_the_later_to_ask_again(for_ms: int, seconds: str) -> None:
+    assert in_progress("k", for_ms).headers["retry-after"] == seconds
+
+
 def test_two_agents_may_see_the_same_key(tmp_path: Path, clock: Clock) -> None:
     store = opened(tmp_path, clock)
     store.begin("a", "k", "f", LEASE)
@@ -65,7 +79,7 @@ def test_a_released_call_runs_anew(tmp_path: Path, clock: Clock) -> None:
 def test_a_dead_processes_call_is_taken_over_when_its_lease_ends(tmp_path: Path, clock: Clock) -> None:
     dead, heir = opened(tmp_path, clock), opened(tmp_path, clock)
     dead.begin("a", "k", "f", LEASE)
-    assert heir.begin("a", "k", "f", LEASE) is Standing.RUNNING
+    assert isinstance(heir.begin("a", "k", "f", LEASE), Running)
     clock.now += LEASE
     assert heir.begin("a", "k", "f", LEASE) is Standing.MINE
     assert not dead.finish("a", "k", Kept(200, "{}", b"late")), "who lost the call must not overwrite the heir's answer"
@@ -79,14 +93,14 @@ def test_a_renewed_lease_is_not_taken_over(tmp_path: Path, clock: Clock) -> None
     clock.now += LEASE - 1
     alive.renew("a", "k", LEASE)
     clock.now += LEASE - 1
-    assert other.begin("a", "k", "f", LEASE) is Standing.RUNNING
+    assert isinstance(other.begin("a", "k", "f", LEASE), Running)
 
 
 def test_a_process_never_takes_over_its_own_running_call(tmp_path: Path, clock: Clock) -> None:
     store = opened(tmp_path, clock)
     store.begin("a", "k", "f", LEASE, b"request")
     clock.now += 10 * LEASE
-    assert store.begin("a", "k", "f", LEASE) is Standing.RUNNING
+    assert isinstance(store.begin("a", "k", "f", LEASE), Running)
     assert store.abandoned("a", LEASE) == []
 
 
@@ -144,4 +158,4 @@ def test_old_answers_are_forgotten_and_running_calls_are_not(tmp_path: Path, clo
     assert store.purge(4 * LEASE) == 1
     assert store.begin("a", "old", "f", LEASE) is Standing.MINE
     assert store.begin("a", "new", "f", LEASE) == DONE
-    assert store.begin("a", "running", "f", LEASE) is Standing.RUNNING
+    assert isinstance(store.begin("a", "running", "f", LEASE), Running)
