@@ -15,11 +15,13 @@ from rich.text import Text
 from loopwright.cli import logs, show
 from loopwright.cli.demo_leads import read_leads, work
 from loopwright.cli.demo_summary import LeadRow, as_json, summary_lines, totals, totals_lines
-from loopwright.cli.parts import Parts
-from loopwright.cli.stack import GATEWAY, at, local_stack
+from loopwright.cli.progress import Screen
+from loopwright.cli.stack import GATEWAY, at, stack_config
 from loopwright.cli.watch import tell_changes
+from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.services import Endpoints
 from loopwright.edges.platform.stack import Stack
+from loopwright.edges.platform.status import status
 from loopwright.settings import Settings
 
 INTERRUPTED = 130
@@ -40,15 +42,14 @@ def demo(settings: Settings, options: DemoOptions) -> int:
     """Run the demo. The exit code: 0 only where every lead is accounted for. Raises what the platform raises, and PlatformFailed."""
     leads = read_leads(settings, options.leads)
     screen = None if options.as_json else show.console()
-    parts = Parts(screen)
-    stack = local_stack(settings, parts)
-    was_up = bool(stack.processes.names()) and all(stack.processes.running(name) for name in stack.processes.names())
+    config = stack_config(settings)
+    was_up = status(config).well
     code = INTERRUPTED
     with _ended_by_signals():
         try:
             _say(screen, "Starting Kafka, Flink, the job, the agents and the gateway", "the first time this fetches what is missing")
-            with parts:
-                endpoints = stack.up()
+            with Screen(*_quiet(screen)) as progress:
+                endpoints = Stack(config, progress.tell).up()
             here = at(settings, endpoints)
             _say(screen, f"Sending {len(leads)} leads", f"each is a workflow of team {settings.team!r}")
             rows = work(here, leads, options.deadline_s, screen)
@@ -59,7 +60,7 @@ def demo(settings: Settings, options: DemoOptions) -> int:
         except KeyboardInterrupt:
             _say(screen, "Interrupted", "")
         finally:
-            _leave(stack, parts, screen, options.keep or was_up)
+            _leave(config, screen, options.keep or was_up)
     return code
 
 
@@ -116,13 +117,18 @@ def _next_steps(settings: Settings, endpoints: Endpoints, rows: Sequence[LeadRow
     _say(screen, "New workflows show up here", end)
 
 
-def _leave(stack: Stack, parts: Parts, screen: Console | None, stays: bool) -> None:
+def _leave(config: StackConfig, screen: Console | None, stays: bool) -> None:
     if stays:
         _say(screen, "What runs stays up", f"`{command()} down` stops it")
         return
     _say(screen, "Stopping", "the data stays")
-    with _deaf(), parts:
-        stack.down()
+    with _deaf(), Screen(*_quiet(screen)) as progress:
+        Stack(config, progress.tell).down()
+
+
+def _quiet(screen: Console | None) -> tuple[Console, bool]:
+    """The console for progress, and whether it is live; one that shows nothing for None."""
+    return (Console(quiet=True), False) if screen is None else (screen, screen.is_terminal)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -88,11 +88,14 @@ def up(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def down(as_json: AsJson = False) -> None:
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Delete the data as well: topics, state, logs.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Stop what `up` started. The data stays."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.down(_settings(), as_json))
+    raise typer.Exit(platform.down(_settings(), as_json, wipe))
 
 
 @app.command()

@@ -1,72 +1,23 @@
 """`loopwright up`, `down`, `status`, `doctor`: the local platform on this machine."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from urllib.parse import urlparse
 
 from rich.table import Table
 from rich.text import Text
 
-import loopwright
 from loopwright.cli import show
-from loopwright.cli.agents import apply_team
 from loopwright.cli.progress import Screen
-from loopwright.edges.kafka import TopicSpec
-from loopwright.edges.platform.broker import MESSAGE_BYTES
-from loopwright.edges.platform.config import StackConfig
+from loopwright.cli.stack import stack_config
 from loopwright.edges.platform.doctor import Finding, examine
-from loopwright.edges.platform.jobs import Job
-from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.status import StackStatus
 from loopwright.edges.platform.status import status as look
-from loopwright.settings import Kafka, Settings
+from loopwright.settings import Settings
 
-ROOT = Path(loopwright.__file__).resolve().parent.parent
-JOB_SCRIPT = ROOT / "jobs" / "orchestrator.py"
-AGENTS, GATEWAY = "agents", "gateway"
 _STYLES = {"running": "green", "ok": "green", "stopped": "dim", "warning": "yellow", "broken": "red", "problem": "red"}
-
-
-def stack_config(settings: Settings) -> StackConfig:
-    """The platform of these settings: Kafka (unless one is named), Flink, the reference agents, the gateway, the orchestrator job."""
-    return StackConfig(
-        home=settings.home,
-        cache=settings.cache_dir(),
-        environment=settings.variables(),
-        kafka=settings.kafka.bootstrap_servers,
-        topics=topic_specs(settings),
-        job=Job(JOB_SCRIPT),
-        services=(
-            Service(AGENTS, lambda e: ["-m", "agents.sdr.serve", "--port", str(e.port(AGENTS))]),
-            Service(GATEWAY, lambda e: ["-m", "loopwright.web.gateway", "--port", str(e.port(GATEWAY))]),
-        ),
-        variables=lambda endpoints: _variables(settings, endpoints),
-        publish=lambda endpoints: _publish(settings, endpoints),
-        python_paths=(ROOT,),
-        folder=Path.cwd(),
-        preferred=_preferred(settings),
-    )
-
-
-def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
-    """The topics: four partitions each, records of up to 16 MiB; the definitions in one compacted partition."""
-    names, large = settings.topics, {"max.message.bytes": str(MESSAGE_BYTES)}
-    flows = (names.messages, names.decisions, names.callbacks, names.results, names.dead_letters, names.progress)
-    return (
-        *(TopicSpec(name, config=large) for name in flows),
-        TopicSpec(names.definitions, 1, config={**large, "cleanup.policy": "compact"}),
-    )
-
-
-def located(settings: Settings, endpoints: Endpoints) -> Settings:
-    """The settings with the addresses that the platform has."""
-    kafka = settings.kafka.model_copy(update={"bootstrap_servers": endpoints.kafka})
-    urls = {"agents_url": endpoints.services[AGENTS], "gateway_url": endpoints.services[GATEWAY]}
-    return settings.model_copy(update={"kafka": Kafka(**kafka.model_dump()), "home": settings.home.expanduser().resolve(), **urls})
 
 
 def up(settings: Settings, as_json: bool = False) -> int:
@@ -105,30 +56,6 @@ def doctor(settings: Settings, as_json: bool = False) -> int:
     else:
         show.console().print(_findings(findings))
     return 1 if bad else 0
-
-
-def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
-    now = located(settings, endpoints)
-    return {
-        "LOOPWRIGHT_HOME": str(now.home),
-        "LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": now.kafka.bootstrap_servers,
-        "LOOPWRIGHT_AGENTS_URL": now.agents_url,
-        "LOOPWRIGHT_GATEWAY_URL": now.gateway_url,
-        "AGENTS_URL": now.agents_url,
-        "GATEWAY_URL": now.gateway_url,
-    }
-
-
-def _publish(settings: Settings, endpoints: Endpoints) -> None:
-    """Publish the default team's definitions, with the agents' present address."""
-    folder = settings.default_team_dir
-    team = folder if folder.is_dir() else ROOT / folder
-    apply_team(located(settings, endpoints), team)
-
-
-def _preferred(settings: Settings) -> dict[str, int]:
-    urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
-    return {name: port for name, url in urls.items() if (port := urlparse(url).port) is not None}
 
 
 @contextmanager

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 import loopwright
 from loopwright.cli.agents import apply_team
-from loopwright.edges.platform.config import Observer, StackConfig
+from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import read_ports
 from loopwright.edges.platform.services import Endpoints, Service
-from loopwright.edges.platform.stack import Stack
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import NotFound
 from loopwright.settings import Kafka, Settings
@@ -25,12 +24,6 @@ ROOT = Path(loopwright.__file__).resolve().parents[1]
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AGENTS, GATEWAY = "agents", "gateway"
 MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
-
-
-def local_stack(settings: Settings, observer: Observer | None = None) -> Stack:
-    """The local platform of `settings.home`. `observer` is told how each part gets on."""
-    config = stack_config(settings)
-    return Stack(config) if observer is None else Stack(config, observer)
 
 
 def stack_config(settings: Settings) -> StackConfig:
@@ -67,7 +60,7 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
         "LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": endpoints.kafka,
         "LOOPWRIGHT_AGENTS_URL": there.agents_url,
         "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
-        "LOOPWRIGHT_HOME": str(Layout.at(settings.home).home),
+        "LOOPWRIGHT_HOME": str(there.home),
     }
 
 
@@ -78,7 +71,11 @@ def _publish(settings: Settings, endpoints: Endpoints) -> None:
 def at(settings: Settings, endpoints: Endpoints) -> Settings:
     """The settings with the addresses that the platform really has."""
     services = endpoints.services
-    found = {"agents_url": services.get(AGENTS, settings.agents_url), "gateway_url": services.get(GATEWAY, settings.gateway_url)}
+    found: dict[str, object] = {
+        "agents_url": services.get(AGENTS, settings.agents_url),
+        "gateway_url": services.get(GATEWAY, settings.gateway_url),
+    }
+    found["home"] = Layout.at(settings.home).home
     return settings.model_copy(update={**found, "kafka": Kafka(bootstrap_servers=endpoints.kafka, client=settings.kafka.client)})
 
 
