@@ -1,12 +1,11 @@
 """Jobs on the local cluster: submitted, stopped with a savepoint, and resumed from where they stopped.
 
-`run/job.note` keeps what the next start has to know: the job's id, and the savepoint of a clean stop. After a stop that was not clean the
-newest complete checkpoint on disk is taken.
+`run/job.note` keeps the id of the job, which is chosen here, before it is submitted: so a job that runs is always found again.
 """
 
-import json
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from loopwright.errors import LoopwrightError, PlatformFailed
 
 CLIENT = "client"
 _CLIENT_MAIN = "org.apache.flink.client.cli.CliFrontend"
-_SUBMITTED = re.compile(r"JobID ([0-9a-f]{32})")
+_ABORTED = "org.apache.flink.client.program.ProgramAbortException"
 _NOISE = re.compile(r"^(\s+at |WARNING: |SLF4J|\s*\.\.\. \d+ more|-{20,}$)")
 
 
@@ -50,7 +49,9 @@ class Jobs:
         """
         out = self.layout.logs / f"{CLIENT}.out"
         out.unlink(missing_ok=True)
-        args, environment = self.client(_CLIENT_MAIN, *_run_arguments(job, from_savepoint))
+        id_ = uuid.uuid4().hex
+        self._remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
+        args, environment = self.client(_CLIENT_MAIN, *_run_arguments(job, id_, from_savepoint))
         self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
         ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
         code = self.processes.exit_code(CLIENT)
@@ -58,11 +59,9 @@ class Jobs:
         if ended is None:
             raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out)
         said = out.read_text(errors="replace")
-        found = _SUBMITTED.search(said)
-        if code != 0 or found is None:
+        if code != 0:
             raise PlatformFailed(f"{job.script.name} was not submitted", client_failure(said), f"read {out}")
-        self._remember(found.group(1), None)
-        return found.group(1)
+        return id_
 
     def wait_running(self, job: str, seconds: float) -> JobInfo:
         """Return when every task of the job runs; raise PlatformFailed with the cause when it ends or does not get there in time."""
@@ -83,7 +82,7 @@ class Jobs:
 
     def current(self) -> JobInfo | None:
         """The job that was submitted last, if the cluster still knows it."""
-        noted = self._noted().get("job")
+        noted = self._noted()
         try:
             return self.rest.job(noted) if noted else None
         except LoopwrightError:
@@ -91,9 +90,7 @@ class Jobs:
 
     def stop_with_savepoint(self, job: str, seconds: float = 60) -> Path:
         """Stop a job so that the next start resumes exactly there; returns the savepoint. Raises PlatformFailed."""
-        path = self.rest.stop_with_savepoint(job, self.layout.savepoints, seconds)
-        self._remember(job, path)
-        return path
+        return self.rest.stop_with_savepoint(job, self.layout.savepoints, seconds)
 
     def stop(self, seconds: float = 60) -> Path | None:
         """Stop the current job with a savepoint if it runs; cancel it when that fails (its checkpoints stay). Returns the savepoint."""
@@ -109,13 +106,10 @@ class Jobs:
         return None
 
     def resume_point(self) -> Path | None:
-        """Where the next submission should resume: the savepoint of the last clean stop, else the newest complete checkpoint."""
-        noted = self._noted().get("savepoint")
-        savepoint = Path(noted) if noted else None
-        return savepoint if savepoint is not None and _complete(savepoint) else self.latest_checkpoint()
+        """Where the next submission should resume: the newest complete savepoint or checkpoint on disk; None where there is none.
 
-    def latest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint or savepoint on disk; None where there is none."""
+        After a clean stop that is its savepoint, else the newest checkpoint.
+        """
         found = [*self.layout.checkpoints.glob("*/chk-*/_metadata"), *self.layout.savepoints.glob("*/_metadata")]
         return max(found, key=lambda file: file.stat().st_mtime_ns).parent if found else None
 
@@ -135,29 +129,23 @@ class Jobs:
     def _note(self) -> Path:
         return self.layout.run / "job.note"
 
-    def _noted(self) -> dict[str, str | None]:
-        try:
-            return dict(json.loads(self._note.read_text()))
-        except (OSError, ValueError):
-            return {}
+    def _noted(self) -> str:
+        return self._note.read_text().strip() if self._note.is_file() else ""
 
-    def _remember(self, job: str, savepoint: Path | None) -> None:
+    def _remember(self, job: str) -> None:
         fresh = self._note.with_suffix(".new")
-        fresh.write_text(json.dumps({"job": job, "savepoint": str(savepoint) if savepoint else None}) + "\n")
+        fresh.write_text(job + "\n")
         fresh.replace(self._note)
 
 
-def _run_arguments(job: Job, from_savepoint: Path | None) -> list[str]:
+def _run_arguments(job: Job, id_: str, from_savepoint: Path | None) -> list[str]:
     resume = ["-s", from_savepoint.as_uri()] if from_savepoint is not None else []
     files = ["-pyfs", ",".join(map(str, job.python_files))] if job.python_files else []
-    return ["run", "-d", *resume, *files, "-py", str(job.script), *job.arguments]
+    return ["run", "-d", f"-D$internal.pipeline.job-id={id_}", *resume, *files, "-py", str(job.script), *job.arguments]
 
 
-def client_failure(said: str, lines: int = 20) -> str:
-    """What a client that failed had to say, without the Java frames: its last lines."""
-    kept = [line for line in said.replace("\0", "").splitlines() if line.strip() and not _NOISE.match(line)]
-    return "\n".join(kept[-lines:]) or "the client ended without a word"
-
-
-def _complete(point: Path) -> bool:
-    return (point / "_metadata").is_file()
+def client_failure(said: str, lines: int = 12) -> str:
+    """What a client that failed had to say: the innermost Java cause where there is one, else its last lines (a Python traceback)."""
+    kept = [line for line in said.replace("\0", "").split(_ABORTED)[0].splitlines() if line.strip() and not _NOISE.match(line)]
+    causes = [number for number, line in enumerate(kept) if line.startswith("Caused by:")]
+    return "\n".join(kept[causes[-1] :] if causes else kept[-lines:]) or "the client ended without a word"

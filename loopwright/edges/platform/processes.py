@@ -105,10 +105,15 @@ class Processes:
         return _read(self._folder / f"{name}.json")
 
     def running(self, name: str) -> Started | None:
-        """The process of that name if it is alive."""
-        self._reap(name)
+        """The process of that name if it is alive.
+
+        A child of ours counts as alive until it can be waited for: a JVM that is going shows as a zombie while its last threads end.
+        """
         found = self.find(name)
-        return found if found is not None and found.alive() else None
+        child = self._children.get(name)
+        if found is None or child is None or child.pid != found.pid:
+            return found if found is not None and found.alive() else None
+        return found if child.poll() is None else None
 
     def names(self) -> list[str]:
         """Names of all processes that were started and not stopped, in the order of their start."""
@@ -146,10 +151,6 @@ class Processes:
             _signal(member, kill=True)
         wait_for(lambda: self.running(name) is None, _KILL_DEADLINE_S)
         return clean
-
-    def _reap(self, name: str) -> None:
-        if (child := self._children.get(name)) is not None:
-            child.poll()
 
     def _write(self, started: Started) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
