@@ -23,6 +23,7 @@ from loopwright.testing.agent_server import AgentServer
 from loopwright.testing.model_server import ModelServer
 from tests.flink.minicluster import MiniCluster, until
 from tests.unit.sdr_team import LEAD, OUTPUTS
+from udfs.drawing import mermaid
 from udfs.uids import uids, without_uid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,8 +107,13 @@ def orchestra(minicluster: Any, kafka: Settings, jars: Jars) -> Iterator[Orchest
 def test_every_operator_has_a_uid_and_they_are_the_pinned_ones(orchestra: Orchestra) -> None:
     env = orchestra.environment()
     assert without_uid(env) == []
-    pinned = (ROOT / "tests" / "golden" / "uids.txt").read_text().split()
-    assert uids(env) == pinned
+    pinned = (ROOT / "tests" / "golden" / "uids.txt").read_text().splitlines()
+    assert uids(env) == pinned, "\n".join(uids(env))
+
+
+def test_the_graph_in_the_docs_is_the_job_s(orchestra: Orchestra) -> None:
+    drawn = mermaid(orchestra.environment())
+    assert drawn in (ROOT / "docs" / "architecture.md").read_text(), f"put this into docs/architecture.md:\n{drawn}"
 
 
 def test_leads_go_from_a_record_to_a_result_offline(orchestra: Orchestra) -> None:

@@ -6,7 +6,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.sdr_team import OUTPUTS, ok, sdr_team
 
 from loopwright import schemas
 from loopwright.dispatch.decider import DispatchDecider
@@ -16,6 +15,7 @@ from loopwright.registry.catalogue import Agent
 from loopwright.retry import backoff_ms
 from loopwright.settings import Settings
 from loopwright.step import Record, Step
+from tests.unit.sdr_team import OUTPUTS, ok, sdr_team
 
 SETTINGS = Settings(gateway_url="http://gateway")
 AGENTS = {definition.name: Agent.of(definition) for definition in sdr_team()}

@@ -8,13 +8,13 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.sdr_team import LEAD, OUTPUTS, answering, model_says, ok, sdr_team
 
 from loopwright import schemas
 from loopwright.message import Message, encode
 from loopwright.registry.roster import records_of
 from loopwright.settings import Limits, Settings
 from loopwright.testing.simulation import Simulation
+from tests.unit.sdr_team import LEAD, OUTPUTS, answering, model_says, ok, sdr_team
 
 SETTINGS = Settings(llm_base_url="http://model/v1")
 TOPICS = SETTINGS.topics

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.sdr_team import LEAD, MAIL, OUTPUTS, model_says, sdr_team
 
 from loopwright.registry.catalogue import Agent
 from loopwright.routing.chain import decide, steps_for
@@ -16,6 +15,7 @@ from loopwright.routing.request import Ask, Decision, RouteRequest
 from loopwright.settings import Limits, Routing
 from loopwright.workflow.state import Spend, Visit, WorkflowState
 from loopwright.workflow.transitions import Phase
+from tests.unit.sdr_team import LEAD, MAIL, OUTPUTS, model_says, sdr_team
 
 AGENTS = {definition.name: Agent.of(definition) for definition in sdr_team()}
 SCORED = LEAD | OUTPUTS["lead-ingestion"] | OUTPUTS["lead-scoring"]
