@@ -73,7 +73,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "model": {"type": ["string", "null"]},
         },
     ),
-    CALLED_BACK: _data({"branch": NAME}, {"output": OBJECT, "error": OBJECT}),
+    CALLED_BACK: _data({"branch": NAME}, {"output": OBJECT, "error": OBJECT, "next": {"enum": ["continue", "complete"]}, "usage": OBJECT}),
 }
 
 _VALIDATORS = {kind: jsonschema_rs.Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}

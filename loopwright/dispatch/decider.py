@@ -145,7 +145,11 @@ class DispatchDecider:
             why = str(error.get("message") or error.get("detail") or "the agent reported an error")[:500]
             failure = Failure(str(error.get("class", "AgentError"))[:80], why, error.get("retryable") is True, 202)
             return self._failed(key, state, name, failure, now_ms)
-        return self._judged(key, state, name, agent, check_output(message.data["output"], {}, agent, 202), now_ms)
+        said = {
+            "loopwright-next": str(message.data.get("next", "")),
+            "loopwright-usage": orjson.dumps(message.data.get("usage", {})).decode(),
+        }
+        return self._judged(key, state, name, agent, check_output(message.data["output"], said, agent, 202), now_ms)
 
     def _judged(self, key: str, state: DispatchState, name: str, agent: Agent, verdict: Replied | Accepted | Failure, now_ms: int) -> Step:
         branch = state.branches[name]

@@ -225,6 +225,13 @@ def test_a_late_reply_through_the_callback_is_taken_once_and_checked() -> None:
     assert made.on_record("w", state, callback(hop=2, output=OUTPUTS["lead-scoring"]), NOW).counts == ("late_callback",)
 
 
+def test_a_late_reply_may_end_the_workflow_and_say_what_it_used() -> None:
+    made = decider(reply="callback")
+    late = callback(output=OUTPUTS["lead-scoring"], next="complete", usage={"prompt_tokens": 7})
+    (reply,) = said(made.on_record("w", accepted(made), late, NOW))
+    assert (reply.data["next"], reply.data["usage"]["prompt_tokens"]) == ("complete", 7)
+
+
 def test_a_callback_that_never_comes_is_asked_for_again() -> None:
     made = decider(reply="callback")
     due = NOW + SCORING.definition.callback_timeout_ms

@@ -33,7 +33,14 @@ def started(**data: object) -> Message:
 
 
 def reply(hop: int, agent: str = "x", **output: object) -> Message:
-    common = {"agent": agent, "version": 1, "branch": "0", "attempts": 1, "pins": {"x": 1}, "decision": {"calls": 1, "tokens": 5, "cost": 0.5}}
+    common = {
+        "agent": agent,
+        "version": 1,
+        "branch": "0",
+        "attempts": 1,
+        "pins": {"x": 1},
+        "decision": {"calls": 1, "tokens": 5, "cost": 0.5},
+    }
     return message(schemas.REPLIED, hop, output=output, next="continue", **common)
 
 
