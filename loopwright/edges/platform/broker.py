@@ -95,8 +95,7 @@ class Broker:
         return file
 
     def _format(self, properties: Path) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        jvm = self._jvm("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+        jvm = self._jvm("kafka.tools.StorageTool", "format", "-t", cluster_id(uuid.uuid4()), "-c", str(properties))
         args = jvm.args(self.java, self.layout)
         args.insert(1, "-XX:TieredStopAtLevel=1")
         try:
@@ -109,6 +108,12 @@ class Broker:
             said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
             remedy = f"look into {self.layout.kafka_data}; `loopwright down --wipe` begins anew"
             raise PlatformFailed("Kafka's data folder cannot be formatted", said, remedy)
+
+
+def cluster_id(drawn: uuid.UUID) -> str:
+    """A cluster id in Kafka's form. One that began with a dash would be taken for an option: its first bit is cleared, which no id needs."""
+    raw = bytes([drawn.bytes[0] & 0x7F]) + drawn.bytes[1:]
+    return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def node_settings(port: int, controller: int, data: Path) -> dict[str, str]:
