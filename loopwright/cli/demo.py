@@ -58,7 +58,8 @@ def demo(settings: Settings, options: DemoOptions) -> int:
             if not options.once:
                 _stay(here, endpoints, rows, screen, stops=not (options.keep or was_up))
         except KeyboardInterrupt:
-            _say(screen, "Interrupted", "")
+            if code == INTERRUPTED:
+                _say(screen, "Interrupted", "")
         finally:
             _leave(config, screen, options.keep or was_up)
     return code
@@ -99,7 +100,8 @@ def command() -> str:
 def _stay(settings: Settings, endpoints: Endpoints, rows: Sequence[LeadRow], screen: Console | None, stops: bool) -> None:
     if screen is not None:
         _next_steps(settings, endpoints, rows, screen, stops)
-    tell_changes(logs.empty(settings), logs.follow(settings, lambda: False, from_beginning=False), screen)
+    records = logs.follow(settings, lambda: False, from_beginning=False)
+    tell_changes(logs.empty(settings), records, screen, started_only=True)
 
 
 def _next_steps(settings: Settings, endpoints: Endpoints, rows: Sequence[LeadRow], screen: Console, stops: bool) -> None:

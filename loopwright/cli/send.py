@@ -174,8 +174,8 @@ class Follower:
                 view = self.view(name) if name in self._left else None
                 if view is None:
                     continue
-                if tell and told[name] != f"{view.activity} {view.hop}":
-                    told[name] = f"{view.activity} {view.hop}"
+                if tell and told[name] != f"{view.activity} {view.path}":
+                    told[name] = f"{view.activity} {view.path}"
                     tell(view)
                 if not view.open and has_start(view, self._settings.topics.messages):
                     self._left.discard(name)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from loopwright.cli import logs, show
 from loopwright.errors import NotFound
+from loopwright.history.reading import tokens_in
 from loopwright.history.steps import Kind, Step, shown_time
 from loopwright.history.timeline import Timeline
 from loopwright.history.view import WorkflowView
@@ -153,7 +154,7 @@ def _parts(step: Step) -> Iterable[tuple[str, str]]:
             yield "took", show.duration(detail["duration_ms"])
         if detail.get("output"):
             yield "output", _compact(detail["output"])
-        if detail.get("usage"):
+        if any(detail.get("usage", {}).values()):
             yield "usage", _compact(detail["usage"])
     elif step.kind is Kind.STARTED:
         yield "document", _compact(detail["document"])
@@ -172,7 +173,7 @@ def _decision_parts(detail: dict[str, Any]) -> Iterable[tuple[str, str]]:
     facts = [] if detail["confidence"] is None else [f"confidence {detail['confidence']}"]
     facts += [f"model {detail['model']}"] if detail["model"] else []
     facts += [f"model calls {detail['calls']}"] if detail["calls"] else []
-    facts += [f"tokens {_tokens(detail['tokens'])}"] if detail["tokens"] else []
+    facts += [f"tokens {_tokens(detail['tokens'])}"] if tokens_in(detail["tokens"]) else []
     facts += [f"cost {detail['cost']:.6g}"] if detail["cost"] else []
     facts.append(f"decided in {show.duration(detail['duration_ms'])}")
     yield "how", ", ".join(facts)

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from loopwright.cli import logs, show
+from loopwright.history.steps import Kind
 from loopwright.history.timeline import Timeline
 from loopwright.history.view import WorkflowView
 from loopwright.settings import Settings
@@ -60,16 +61,25 @@ def _as_lines(settings: Settings, screen: Console, as_json: bool, since_ms: int 
 
 
 def tell_changes(
-    timeline: Timeline, records: Iterator[Record | None], screen: Console | None, as_json: bool = False, since_ms: int | None = None
+    timeline: Timeline,
+    records: Iterator[Record | None],
+    screen: Console | None,
+    as_json: bool = False,
+    since_ms: int | None = None,
+    started_only: bool = False,
 ) -> None:
-    """Print each change of a workflow as a line, or as JSON; `screen` None without `as_json`: nothing. Ends when `records` do."""
+    """Print each change of a workflow as a line, or as JSON; `screen` None without `as_json`: nothing. Ends when `records` do.
+
+    `started_only` leaves out workflows whose start is not among the records, of which the end alone may be seen.
+    """
     told: dict[str, tuple[str, int, int]] = {}
     for changed in _changes(timeline, records, FIRST_S):
         for name in changed:
             view = timeline.view(name)
             state = (view.activity, view.hop, len(view.path))
             old = since_ms is not None and not view.open and now_ms() - view.updated_ms > since_ms
-            if told.get(name) == state or old:
+            unseen = started_only and not any(step.kind is Kind.STARTED for step in view.steps)
+            if told.get(name) == state or old or unseen:
                 continue
             told[name] = state
             if as_json:

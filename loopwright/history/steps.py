@@ -121,6 +121,11 @@ def decision_detail(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """`value` where it is an object; an empty one otherwise."""
+    return value if isinstance(value, dict) else {}
+
+
 def listed(value: Any) -> list[Any]:
     """`value` where it is a list; nothing otherwise."""
     return value if isinstance(value, list) else []
@@ -161,7 +166,7 @@ def _replied(message: Message) -> Told:
     names = ", ".join(output) if isinstance(output, dict) else ""
     end = " and ended the workflow" if data.get("next") == "complete" else ""
     summary = f"{detail['agent']}@{detail['version']} gave {names or 'nothing'}{end} ({_attempts(detail)})"
-    return Kind.REPLY, summary, {**detail, "output": output, "next": data.get("next"), "usage": data.get("usage") or {}}
+    return Kind.REPLY, summary, {**detail, "output": output, "next": data.get("next"), "usage": mapping(data.get("usage"))}
 
 
 def _failed(message: Message) -> Told:

@@ -236,9 +236,9 @@ def _status(story: _Story, waiting: bool) -> Status:
         return _BY_PHASE[story.state.phase]
     if waiting:
         return Status.CALLING
-    if story.state is None and not story.decisions:
+    if story.state is None and not story.decisions and story.refusal:
         return Status.REJECTED
-    return Status.ROUTING if story.decisions or story.answers else Status.NEW
+    return Status.NEW if story.state is not None and not story.decisions and not story.answers else Status.ROUTING
 
 
 def _summed_up(workflow: str, story: _Story, ordered: list[Entry]) -> WorkflowView:
