@@ -1,0 +1,131 @@
+"""The demo as a person runs it: a process, real Kafka, real Flink, the real agents; and the commands while it is up."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+COMMAND = [sys.executable, "-c", "from loopwright.cli.main import main; main()"]
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("LOOPWRIGHT_")}
+START_S, STOP_S, COMMAND_S = 240, 120, 120
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Demo:
+    """A demo that is up."""
+
+    def __init__(self, home: Path) -> None:
+        urls = {f"LOOPWRIGHT_{name}_URL": f"http://127.0.0.1:{free_port()}" for name in ("AGENTS", "GATEWAY")}
+        self.home = home
+        self.env = PLAIN | urls | {"LOOPWRIGHT_HOME": str(home)}
+        self.process = subprocess.Popen(
+            [*COMMAND, "demo", "--json", "--timeout", "2m"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=ROOT
+        )
+        self.said = self._document()
+
+    def _document(self) -> dict[str, object]:
+        """The JSON document on stdout: it ends with a brace at the beginning of a line."""
+        assert self.process.stdout is not None
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if line == b"}\n":
+                return json.loads(b"".join(lines))
+        raise AssertionError(f"the demo ended early: {self.stop()}")
+
+    def run(self, *args: str, stdin: bytes = b"", code: int = 0) -> object:
+        done = subprocess.run(
+            [*COMMAND, *args, "--json"], input=stdin, capture_output=True, env=self.env, cwd=ROOT, timeout=COMMAND_S, check=False
+        )
+        assert done.returncode == code, (done.stdout + done.stderr).decode()
+        return json.loads(done.stdout)
+
+    def stop(self) -> tuple[int, str]:
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGINT)
+        _, err = self.process.communicate(timeout=STOP_S)
+        return self.process.returncode, err.decode()
+
+    def left(self) -> list[str]:
+        """Command lines of the processes that work in the demo's state folder."""
+        return [" ".join(args) for args in (_arguments(process) for process in psutil.process_iter()) if str(self.home) in " ".join(args)]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    demo = Demo(tmp_path_factory.mktemp("demo") / "home")
+    try:
+        yield demo
+    finally:
+        if demo.process.poll() is None:
+            demo.stop()
+
+
+pytestmark = pytest.mark.timeout(START_S + STOP_S + COMMAND_S)
+LEAD = {"name": "Ada", "email": "ada@engines.example", "company_name": "Engines Ltd", "lead_source": "demo request"}
+
+
+def test_every_one_of_the_ten_leads_is_accounted_for(demo):
+    totals = demo.said["totals"]
+    assert (totals["leads"], totals["accounted_for"]) == (10, 10)
+    assert totals["ends"] == {"completed": 9, "failed": 1}
+    refused = next(lead for lead in demo.said["leads"] if lead["status"] == "failed")
+    assert "email" in refused["reason"]
+
+
+def test_each_completed_lead_says_path_score_and_the_strategy_of_each_hop(demo):
+    for lead in demo.said["leads"]:
+        if lead["status"] == "completed":
+            assert lead["path"][0] == "lead-ingestion"
+            assert lead["path"][-1] == "send-email"
+            assert 0 <= lead["score"] <= 100
+            assert len(lead["strategies"]) == len(lead["path"]) + 1
+            assert lead["duration_ms"] > 0
+
+
+def test_a_lead_that_is_sent_while_the_demo_is_up_is_completed_and_every_step_has_its_reason(demo):
+    sent = demo.run("send", "-", "--wait", stdin=json.dumps(LEAD).encode())
+    story = demo.run("trace", sent[0]["workflow"])
+    assert story["status"] == "completed"
+    decisions = [step["detail"] for step in story["steps"] if step["kind"] == "decision" and not step["ignored"]]
+    assert all(decision["reason"] and decision["strategy"] for decision in decisions)
+    replies = [step["detail"] for step in story["steps"] if step["kind"] == "reply"]
+    assert [reply["agent"] for reply in replies] == story["path"]
+    assert all(reply["attempts"] >= 1 and reply["status"] == 200 for reply in replies)
+
+
+def test_bytes_that_are_no_json_become_a_dead_letter_and_the_partition_goes_on(demo):
+    refused = demo.run("send", "-", "--raw", "--wait", stdin=b"\xff\xfe", code=1)
+    assert refused[0]["status"] == "rejected"
+    assert [demo.run("send", "-", "--raw", "--wait", stdin=json.dumps(LEAD).encode())[0]["status"] for _ in range(2)] == ["completed"] * 2
+
+
+def test_the_agents_are_published_and_the_status_is_well(demo):
+    assert {agent["name"] for agent in demo.run("agents", "list")["agents"]} >= {"lead-ingestion", "lead-scoring", "send-email"}
+    assert {change["change"] for change in demo.run("agents", "apply")["changes"]} == {"unchanged"}
+    assert demo.run("status")["ok"] is True
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing_behind(demo):
+    code, err = demo.stop()
+    assert code == 0, err
+    assert demo.left() == []
