@@ -1,0 +1,69 @@
+"""Which parts make up the local platform."""
+
+import json
+
+from loopwright.cli.stack import at, stack_config, team_dir, with_local_ports
+from loopwright.edges.platform.services import Endpoints
+from loopwright.settings import Settings, read_settings
+
+HERE = Endpoints("127.0.0.1:29092", "http://127.0.0.1:28081", {"agents": "http://127.0.0.1:21801", "gateway": "http://127.0.0.1:21800"})
+
+
+def settings(**more: object) -> Settings:
+    return read_settings(**more)
+
+
+def test_the_platform_has_the_topics_the_job_the_agents_and_the_gateway(tmp_path):
+    config = stack_config(settings(home=tmp_path))
+    assert [service.name for service in config.services] == ["agents", "gateway"]
+    assert {topic.name for topic in config.topics} == set(settings().topics.model_dump().values())
+    assert config.job is not None
+    assert config.job.script.name == "orchestrator.py"
+
+
+def test_agents_that_are_elsewhere_are_used_and_not_started():
+    config = stack_config(settings(agents_url="https://agents.example/team"))
+    assert [service.name for service in config.services] == ["gateway"]
+    where = at(settings(agents_url="https://agents.example/team"), Endpoints("k:1", "f", {"gateway": "http://127.0.0.1:5"}))
+    assert (where.agents_url, where.gateway_url) == ("https://agents.example/team", "http://127.0.0.1:5")
+
+
+def test_the_ports_of_the_settings_are_tried_first():
+    config = stack_config(settings(agents_url="http://localhost:9901", gateway_url="http://127.0.0.1:9900"))
+    assert config.preferred == {"agents": 9901, "gateway": 9900}
+
+
+def test_each_service_is_told_its_port():
+    arguments = {service.name: service.arguments(HERE) for service in stack_config(settings()).services}
+    assert arguments["agents"][-2:] == ["--port", "21801"]
+    assert arguments["gateway"][-2:] == ["--port", "21800"]
+
+
+def test_the_processes_are_told_where_everything_is(tmp_path):
+    told = stack_config(settings(home=tmp_path)).variables(HERE)
+    assert told == {
+        "LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:29092",
+        "LOOPWRIGHT_AGENTS_URL": "http://127.0.0.1:21801",
+        "LOOPWRIGHT_GATEWAY_URL": "http://127.0.0.1:21800",
+        "LOOPWRIGHT_HOME": str(tmp_path),
+    }
+
+
+def test_client_options_of_kafka_are_kept():
+    mine = settings(kafka={"bootstrap_servers": "k:9092", "client": {"security.protocol": "SSL"}})
+    assert at(mine, HERE).kafka.client == {"security.protocol": "SSL"}
+
+
+def test_the_default_team_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (team_dir(settings()) / "lead-scoring.yaml").is_file()
+
+
+def test_commands_find_the_services_on_the_ports_that_they_were_given(tmp_path, monkeypatch):
+    monkeypatch.delenv("LOOPWRIGHT_AGENTS_URL", raising=False)
+    monkeypatch.delenv("LOOPWRIGHT_GATEWAY_URL", raising=False)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "ports.json").write_text(json.dumps({"agents": 21801, "kafka": 1}))
+    found = with_local_ports(settings(home=tmp_path))
+    assert (found.agents_url, found.gateway_url) == ("http://127.0.0.1:21801", settings().gateway_url)
+    assert with_local_ports(settings(home=tmp_path, agents_url="http://mine:1")).agents_url == "http://mine:1"
