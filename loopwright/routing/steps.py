@@ -46,7 +46,8 @@ def contracts(request: RouteRequest) -> Decision | None:
         return Decision("park", "no-candidate", f"{failures}; no other agent can go on")
     if state.visits:
         return Decision("complete", "no-candidate", "no agent is left to run")
-    refused = "; ".join(f"{name}: {why}" for name, why in masked.rejected.items())
+    closest_first = sorted(masked.rejected.items(), key=lambda item: (len(item[1]), item[0]))
+    refused = "; ".join(f"{name}: {why}" for name, why in closest_first)
     return Decision("unroutable", "no-candidate", f"no agent takes the document: {refused}"[:1000])
 
 

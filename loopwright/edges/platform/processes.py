@@ -60,6 +60,17 @@ class Started:
         """Whether it still runs."""
         return self.process() is not None
 
+    def listens(self, port: int) -> bool:
+        """Whether it is this process that listens on `port`, not another one that was quicker. True where the system does not tell."""
+        process = self.process()
+        try:
+            open_sockets = process.net_connections("tcp") if process is not None else []
+        except psutil.AccessDenied:
+            return True
+        except psutil.NoSuchProcess:
+            return False
+        return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port for one in open_sockets)
+
     def uptime_s(self) -> float:
         """Seconds since it was started."""
         return time.time() - self.created

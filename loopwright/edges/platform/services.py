@@ -64,9 +64,10 @@ def wait_healthy(service: Service, endpoints: Endpoints, processes: Processes, l
     url = endpoints.services[service.name] + service.health
 
     def probe() -> str | None:
-        if processes.running(service.name) is None:
+        running = processes.running(service.name)
+        if running is None:
             return "the process ended"
-        return "ready" if healthy(url) else None
+        return "ready" if running.listens(endpoints.port(service.name)) and healthy(url) else None
 
     said = wait_for(probe, service.seconds)
     if said != "ready":
