@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopwright.edges.platform.java import Java
-from loopwright.edges.platform.jvm import Jvm, child_environment
+from loopwright.edges.platform.jvm import Jvm, child_environment, tuning
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import HOST, Ports, answers
 from loopwright.edges.platform.processes import Command, Processes, Started
@@ -40,6 +40,7 @@ class Broker:
     ports: Ports
     environment: Mapping[str, str]
     heap: str = "512m"
+    quick: bool = True
     archive: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -82,7 +83,7 @@ class Broker:
         return running if answers(running.ports[NAME]) else None
 
     def _jvm(self, main: str, *arguments: str) -> Jvm:
-        flags = (f"-Xmx{self.heap}", "-XX:+UseSerialGC", *_LOGGING)
+        flags = (f"-Xmx{self.heap}", *tuning(self.quick), *_LOGGING)
         return Jvm(NAME, main, self.jars, flags, arguments, self.archive)
 
     def _environment(self) -> dict[str, str]:
@@ -97,7 +98,6 @@ class Broker:
     def _format(self, properties: Path) -> None:
         jvm = self._jvm("kafka.tools.StorageTool", "format", "-t", cluster_id(uuid.uuid4()), "-c", str(properties))
         args = jvm.args(self.java, self.layout)
-        args.insert(1, "-XX:TieredStopAtLevel=1")
         try:
             done = subprocess.run(
                 args, env=self._environment(), capture_output=True, text=True, timeout=_FORMAT_DEADLINE_S, check=False, cwd=self.layout.home

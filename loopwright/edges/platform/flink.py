@@ -12,7 +12,7 @@ from loopwright.edges.platform.flink_config import JOB_MANAGER_FLAGS, FlinkConfi
 from loopwright.edges.platform.flink_home import FlinkHome
 from loopwright.edges.platform.flink_rest import FlinkRest
 from loopwright.edges.platform.java import Java
-from loopwright.edges.platform.jvm import Jvm, child_environment
+from loopwright.edges.platform.jvm import Jvm, child_environment, tuning
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import HOST, Ports
 from loopwright.edges.platform.processes import Command, Processes
@@ -59,6 +59,7 @@ class FlinkCluster:
     python_paths: Sequence[Path] = ()
     folder: Path = Path()
     archive: Archive = field(default=_no_archive)
+    quick: bool = True
 
     @property
     def rest(self) -> FlinkRest:
@@ -103,17 +104,17 @@ class FlinkCluster:
 
     def client(self, main: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of a short-lived client JVM."""
-        flags = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *self._logging("client", "log4j-cli.properties")]
+        flags = ["-Xmx512m", *tuning(True), *self._logging("client", "log4j-cli.properties")]
         return self._jvm("client", main, flags, list(arguments)).args(self.java, self.layout), self._environment()
 
     def _job_manager(self) -> Jvm:
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        return self._jvm(JOB_MANAGER, main, [*JOB_MANAGER_FLAGS, *self._logging(JOB_MANAGER)], self._arguments())
+        return self._jvm(JOB_MANAGER, main, [*JOB_MANAGER_FLAGS, *tuning(True), *self._logging(JOB_MANAGER)], self._arguments())
 
     def _task_manager(self, number: int) -> Jvm:
         name = task_manager(number)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        flags = [*Memory().flags(), "-XX:+UseG1GC", *self._logging(name)]
+        flags = [*Memory().flags(), *tuning(self.quick), *self._logging(name)]
         return self._jvm(name, main, flags, [*self._arguments(), "-D", f"taskmanager.resource-id={name}"])
 
     def _arguments(self) -> list[str]:

@@ -60,7 +60,7 @@ class Memory:
         }
 
 
-JOB_MANAGER_FLAGS = ("-Xmx524m", "-XX:MaxMetaspaceSize=256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+JOB_MANAGER_FLAGS = ("-Xmx524m", "-XX:MaxMetaspaceSize=256m")
 
 
 def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Path) -> dict[str, str]:

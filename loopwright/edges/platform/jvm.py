@@ -9,7 +9,10 @@ from pathlib import Path
 from loopwright.edges.platform.java import Java
 from loopwright.edges.platform.layout import Layout
 
-_DROPPED = ("JAVA_HOME", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+_DROPPED = {
+    *("JAVA_HOME", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH"),
+    *("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,15 @@ class Jvm:
             self.main,
             *self.arguments,
         ]
+
+
+def tuning(quick: bool) -> tuple[str, ...]:
+    """Compiler and collector flags of a service.
+
+    `quick` compiles with the first compiler alone and collects serially: a third of the processor time until a job runs, at the price of
+    peak throughput. Else the JVM's full optimisation.
+    """
+    return ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC") if quick else ("-XX:+UseG1GC",)
 
 
 def child_environment(

@@ -93,7 +93,9 @@ class Stack:
         """The Kafka node."""
         jars = self.jars.paths("kafka")
         archive = self.archives.flags(kafka.NAME, jars)
-        return Broker(self.layout, self.java, jars, self.processes, self.ports, self.config.environment, archive=archive)
+        return Broker(
+            self.layout, self.java, jars, self.processes, self.ports, self.config.environment, quick=self.config.quick, archive=archive
+        )
 
     def flink(self) -> FlinkCluster:
         """The Flink cluster."""
@@ -109,6 +111,7 @@ class Stack:
             (*self.config.python_paths, site_packages()),
             self.config.folder.resolve(),
             self.archives.flags,
+            self.config.quick,
         )
 
     def up(self) -> Endpoints:
@@ -276,7 +279,8 @@ class Stack:
         return self.layout.run / "topics.note"
 
     def _environment(self) -> dict[str, str]:
-        return {**self.config.environment, **self.config.variables(self.endpoints)}
+        compiled = {"PYTHONPYCACHEPREFIX": str(self.cache / "pycache")}  # modules are compiled once, wherever they lie
+        return {**self.config.environment, **compiled, **self.config.variables(self.endpoints)}
 
     def _runs(self, name: str) -> bool:
         return self.processes.running(name) is not None
