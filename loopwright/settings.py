@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     llm_model: str = Field("", description="The model's name at that endpoint; empty: the first that the endpoint lists.")
     llm_api_key: SecretStr = Field(SecretStr(""), description="Its key. Prefer llm_api_key_file.")
     llm_api_key_file: Path | None = Field(None, description="A file that holds the key, read when the job starts.")
+    llm_for_agents: bool = Field(True, description="Whether the reference agents prompt the model as well; false: it routes, and no more.")
     llm_timeout_s: float = Field(60.0, description="Total time of one call to the model, in seconds.")
     llm_attempts: int = Field(5, description="Calls to the model for one question, retries after errors included.")
     llm_price_prompt: float = Field(0.0, description="Price per million prompt tokens, for the cost in each decision.")

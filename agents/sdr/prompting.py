@@ -29,7 +29,7 @@ class Prompter:
     """Asks the model of the settings; without one, `available` is False and nothing is ever asked."""
 
     def __init__(self, settings: Settings) -> None:
-        self.available = bool(settings.llm_base_url)
+        self.available = bool(settings.llm_base_url) and settings.llm_for_agents
         self._client = _client(settings) if self.available else None
 
     async def close(self) -> None:

@@ -215,6 +215,23 @@ def test_a_late_reply_comes_through_the_callbacks_topic(orchestra: Orchestra) ->
     assert orchestra.results(1)[0].data["path"] == PATH
 
 
+@pytest.mark.parametrize("behaviour", ["prose", "truncated", "empty-choices", "unknown-agent", "hostile"])
+def test_whatever_the_model_answers_nobody_but_a_candidate_is_called(orchestra: Orchestra, behaviour: str) -> None:
+    with ModelServer(behaviour=behaviour) as model:
+        orchestra.settings = orchestra.settings.model_copy(update={"llm_base_url": model.base_url})
+        orchestra.define(*orchestra.team())
+        orchestra.run()
+        orchestra.send("w", LEAD)
+
+        def settled() -> list[Message]:
+            return [m for m in orchestra.said(orchestra.settings.topics.messages, "w") if m.type == schemas.SETTLED]
+
+        (parked,) = until("the workflow is parked", settled)
+        assert parked.data["outcome"] == "park"
+        assert len(model.questions) == 2
+        assert {request.path for request in orchestra.agents.requests} == {"/agents/lead-ingestion", "/agents/lead-scoring"}
+
+
 HOSTILE = {
     "invalid-utf8": b'{"name": "\xff"}',
     "invalid-json": b"not json",
