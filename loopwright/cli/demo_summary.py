@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.cells import set_cell_size
-from rich.console import RenderableType
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -95,6 +95,24 @@ def change_line(row: LeadRow, since_start_ms: int) -> Text:
     return line.append(f"  {show.clean(view.reason, 120)}") if view and view.reason and not view.ended else line
 
 
+@dataclass(frozen=True)
+class Way:
+    """Hops with arrows between them, indented; a line is broken only after an arrow."""
+
+    hops: list[str]
+    indent: int = 4
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """As rich wants it: the lines, as wide as there is room."""
+        lines = [""]
+        for number, hop in enumerate(self.hops):
+            word = hop if number == len(self.hops) - 1 else f"{hop} → "
+            if lines[-1] and cell_len(lines[-1]) + cell_len(word.rstrip()) > options.max_width - self.indent:
+                lines.append("")
+            lines[-1] += word
+        yield from (Text(" " * self.indent + line.rstrip(), style="dim") for line in lines)
+
+
 NAME_CELLS, COMPANY_CELLS = 25, 23
 HEADER = f"  {'lead':<{NAME_CELLS}} {'company':<{COMPANY_CELLS}} score  model calls       time  end"
 
@@ -117,8 +135,7 @@ def _summary_of(row: LeadRow) -> list[RenderableType]:
     score = "-" if view.score is None else f"{view.score:g}"
     line.append(f"{score:>5}  {view.model_calls:>11}  {show.duration(view.duration_ms):>9}  ")
     line.append_text(show.status_text(view))
-    way = Text(" → ".join(hops_of(view)) or "no decision", style="dim")
-    lines: list[RenderableType] = [line, Padding(way, (0, 0, 0, 4), expand=False)]
+    lines: list[RenderableType] = [line, Way(hops_of(view) or ["no decision"])]
     if not fine:
         said = Text.assemble(("why: ", "yellow"), show.clean(view.reason, 300) or "no reason was given")
         lines.append(Padding(said, (0, 0, 0, 4), expand=False))

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from loopwright.cli.demo_leads import read_leads
-from loopwright.cli.demo_summary import LeadRow, as_json, change_line, hops_of, live_table, summary_lines, totals, totals_lines
+from loopwright.cli.demo_summary import LeadRow, Way, as_json, change_line, hops_of, live_table, summary_lines, totals, totals_lines
 from loopwright.errors import NotFound
 from loopwright.settings import read_settings
 from tests.unit.history_log import TOPICS, Log, worked_lead
@@ -45,6 +45,13 @@ def test_a_completed_lead_is_shown_with_score_path_and_the_strategy_of_each_hop(
     assert "✓ Ada" in text
     assert "81" in text
     assert "completed" in text
+
+
+def test_a_way_is_broken_only_after_an_arrow():
+    way = Way(["lead-ingestion (only-candidate)", "lead-scoring (llm)", "end"])
+    screen = Console(file=io.StringIO(), width=40)
+    screen.print(way)
+    assert screen.file.getvalue() == "    lead-ingestion (only-candidate) →\n    lead-scoring (llm) → end\n"
 
 
 def test_a_refused_lead_is_accounted_for_and_says_why():
