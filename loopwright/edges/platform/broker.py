@@ -111,7 +111,7 @@ class Broker:
 
 
 def cluster_id(drawn: uuid.UUID) -> str:
-    """A cluster id in Kafka's form. One that began with a dash would be taken for an option: its first bit is cleared, which no id needs."""
+    """A cluster id in Kafka's form. Its first bit is cleared: one that began with a dash would be taken for an option."""
     raw = bytes([drawn.bytes[0] & 0x7F]) + drawn.bytes[1:]
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
