@@ -49,13 +49,15 @@ class Jobs:
         """
         out = self.layout.logs / f"{CLIENT}.out"
         out.unlink(missing_ok=True)
-        id_ = uuid.uuid4().hex
+        id_, before = uuid.uuid4().hex, self._noted()
         self._remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
         args, environment = self.client(_CLIENT_MAIN, *_run_arguments(job, id_, from_savepoint))
         self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
         ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
         code = self.processes.exit_code(CLIENT)
         self.processes.stop(CLIENT, 1)
+        if code != 0:
+            self._remember(before)
         if ended is None:
             raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out)
         said = out.read_text(errors="replace")
