@@ -5,6 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from loopwright.deadletter import original_bytes
+from loopwright.edges.kafka import Producer, read_all
+from loopwright.edges.platform.waiting import wait_for
+from loopwright.message import read
+from loopwright.settings import Settings
 from tests.e2e.demo_process import COMMAND_S, START_S, STOP_S, Demo
 
 
@@ -55,6 +60,46 @@ def test_bytes_that_are_no_json_become_a_dead_letter_and_the_partition_goes_on(d
     refused = demo.run("send", "-", "--raw", "--wait", stdin=b"\xff\xfe", code=1)
     assert refused[0]["status"] == "rejected"
     assert [demo.run("send", "-", "--raw", "--wait", stdin=json.dumps(LEAD).encode())[0]["status"] for _ in range(2)] == ["completed"] * 2
+
+
+BAD_BYTES = {
+    "invalid-utf8": b'{"name": "\xff\xfe"}',
+    "invalid-json": b"Dear orchestrator, please find my lead attached.",
+    "too-large": b'{"name": "' + b"x" * 2_000_000 + b'"}',
+    "too-deep": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "duplicate-key": b'{"name": "Ada", "name": "Eve"}',
+    "not-a-number": b'{"score": NaN}',
+    "not-an-object": b'["Ada"]',
+    "unknown-schema-version": b'{"specversion": "1.0", "schemaversion": 99}',
+    "missing-attribute": b'{"specversion": "1.0", "schemaversion": 1, "id": "1", "source": "/t", "type": "x", "data": {}}',
+}
+
+
+@pytest.mark.parametrize("case", BAD_BYTES)
+def test_each_kind_of_bad_bytes_is_kept_whole_in_a_dead_letter_and_its_partition_goes_on(demo, case):
+    settings = Settings(home=demo.home)
+    raw, key = BAD_BYTES[case], f"key-{case}".encode()
+    with Producer(settings) as producer:
+        for value in (None, raw, json.dumps(LEAD).encode()):  # a tombstone, the bad bytes, a good lead: one partition, one after the other
+            producer.send(settings.topics.messages, key, value)
+    where = {r.value: (r.partition, r.offset) for r in read_all(settings, [settings.topics.messages]) if r.key == key}
+
+    def letters():
+        found = [read(record).data for record in read_all(settings, [settings.topics.dead_letters])]
+        return [data for data in found if (data["partition"], data["offset"]) == where[raw]] or None
+
+    (letter,) = wait_for(letters, 30)
+    assert original_bytes(letter) == raw
+    assert letter["cause"] == {"not-a-number": "invalid-json"}.get(case, case)
+    assert (letter["topic"], letter["stage"], bool(letter["why"]), bool(letter["remedy"])) == ("agent-messages", "parse", True, True)
+    partition, offset = where[json.dumps(LEAD).encode()]
+    workflow = f"agent-messages-{partition}-{offset}"
+    assert wait_for(lambda: [r for r in read_all(settings, [settings.topics.results]) if r.key == workflow.encode()] or None, 30)
+    assert where[None] not in [(d["partition"], d["offset"]) for d in map(_data, read_all(settings, [settings.topics.dead_letters]))]
+
+
+def _data(record):
+    return read(record).data
 
 
 def test_the_agents_are_published_and_the_status_is_well(demo):
