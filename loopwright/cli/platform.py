@@ -94,7 +94,7 @@ def _job_line(now: StackStatus) -> Text:
         return Text("job: none runs" + (f"; the next `loopwright up` resumes from {job.checkpoint}" if job and job.checkpoint else ""))
     style = "green" if job.state == "RUNNING" else "red"
     age = f"last checkpoint {show.duration(job.checkpoint_age_s * 1000)} ago" if job.checkpoint_age_s is not None else "no checkpoint yet"
-    failed = f", {job.checkpoints_failed} failed" if job.checkpoints_failed else ""
+    failed = ", a later one failed" if job.checkpoint_failing and job.checkpoint else ""
     line = Text.assemble(
         "job ", job.id, ": ", (job.state, style), f", {job.tasks_running} of {job.tasks} tasks, {job.restarts} restarts, {age}{failed}"
     )

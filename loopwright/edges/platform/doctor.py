@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from loopwright.edges.platform.flink import JOB_MANAGER
 from loopwright.edges.platform.jars import Jars, locked
 from loopwright.edges.platform.java import find_java
 from loopwright.edges.platform.jvm import site_packages
-from loopwright.edges.platform.ports import HOST, is_free
+from loopwright.edges.platform.ports import is_free
 from loopwright.edges.platform.processes import Started
 from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.status import expected_names, status
@@ -115,8 +114,6 @@ def _write_access(stack: Stack) -> Iterator[Finding]:
 
 
 def _ports(stack: Stack) -> Iterator[Finding]:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
     running = [s for name in stack.processes.names() if (s := stack.processes.running(name)) is not None]
     ours = {port for started in running for port in started.ports.values()}
     taken = {name: port for name, port in stack.ports.known().items() if port not in ours and not is_free(port)}

@@ -17,7 +17,8 @@ _FIRST_LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
-    """A job as Flink sees it. `tasks_running` of `tasks` run; `checkpoint` is the last completed one's path, `checkpoint_ms` its time."""
+    """A job as Flink sees it. `tasks_running` of `tasks` run; `checkpoint` is the last completed one's path, `checkpoint_ms` its
+    time; `checkpoint_failing` says that a later one failed."""
 
     id: str
     name: str
@@ -28,7 +29,7 @@ class JobInfo:
     restarts: int
     checkpoint: str | None
     checkpoint_ms: int | None
-    checkpoints_failed: int
+    checkpoint_failing: bool
     exception: str | None
 
     @property
@@ -63,7 +64,7 @@ class FlinkRest:
         said = self._call("GET", f"/jobs/{job}")
         points = self._call("GET", f"/jobs/{job}/checkpoints")
         last = (points.get("latest") or {}).get("completed") or {}
-        counts = points.get("counts") or {}
+        failed = (points.get("latest") or {}).get("failed") or {}
         vertices = said.get("vertices", [])
         return JobInfo(
             id=job,
@@ -75,7 +76,7 @@ class FlinkRest:
             restarts=self._restarts(job),
             checkpoint=last.get("external_path"),
             checkpoint_ms=last.get("latest_ack_timestamp") or last.get("trigger_timestamp"),
-            checkpoints_failed=int(counts.get("failed", 0)),
+            checkpoint_failing=failed.get("trigger_timestamp", 0) > last.get("trigger_timestamp", 0),
             exception=self.exception(job),
         )
 

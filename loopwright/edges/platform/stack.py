@@ -5,12 +5,14 @@ from which the next `up` resumes, and then the rest in reverse order.
 """
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from pathlib import Path
 
+from loopwright.edges.platform import archives
 from loopwright.edges.platform import broker as kafka
 from loopwright.edges.platform import flink as cluster
 from loopwright.edges.platform.archives import Archives
@@ -27,15 +29,17 @@ from loopwright.edges.platform.jvm import child_environment, site_packages
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.locking import locked
 from loopwright.edges.platform.ports import HOST, Ports
-from loopwright.edges.platform.processes import Processes
+from loopwright.edges.platform.processes import Command, Processes
 from loopwright.edges.platform.services import STOP_DEADLINE_S, Endpoints, Service, start_service, wait_healthy
 from loopwright.edges.platform.topics import make_topics
+from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError
 
 _LOCK_WAIT_S = 5.0
 _KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
 _SAVEPOINT_S = 60.0
-JOB, JARS = "job", "jars"
+_ARCHIVES_S = 30.0
+JOB, JARS, ARCHIVES = "job", "jars", "archives"
 
 
 def _unobserved(_progress: Progress) -> None:
@@ -128,6 +132,7 @@ class Stack:
                 except BaseException:
                     self.processes.stop_children(1)  # interrupted: nothing half started stays, and nobody waits for it
                     raise
+            self._begin_archives()
         return self.endpoints
 
     def _start_all(self, pool: ThreadPoolExecutor) -> None:
@@ -149,12 +154,11 @@ class Stack:
         with locked(self.layout.run / "lock", _LOCK_WAIT_S):
             savepoint = self._stop_job(wipe)
             self._stop([s.name for s in reversed(self.config.services)], self._stop_services)
-            self._stop([n for n in self.processes.names() if n != kafka.NAME], self._stop_rest)
+            self._stop([n for n in self.processes.names() if n not in (kafka.NAME, ARCHIVES)], self._stop_rest)
             self._stop([kafka.NAME], self._stop_rest)
+            self._end_archives(wait=not wipe)
             if wipe:
                 self._wipe()
-            else:
-                self._make_archives()
         return savepoint
 
     def _prepare(self) -> None:
@@ -251,16 +255,30 @@ class Stack:
         stop_cluster(self.processes)
         self.processes.stop_all([n for n in names if self.processes.find(n) is not None], STOP_DEADLINE_S)
 
-    def _make_archives(self) -> None:
-        """After the first run: class archives, which make every later start quicker. Never a reason to fail."""
+    def _begin_archives(self) -> None:
+        """After the first start: have class archives made in the background, for later starts. Never a reason to fail."""
         try:
-            flink = lay_out(site_packages() / "pyflink", self.jars.paths("flink"), self.cache).classpath()
-            services = [*((n, flink) for n in ("jobmanager", "taskmanager", "client")), (kafka.NAME, self.jars.paths("kafka"))]
-            if self.archives.lacking(services):
-                self._tell("archives", "starting", "once, so that later starts are quicker")
-                self._tell("archives", "ready", f"{len(self.archives.make(services))} made")
+            services = self._archivable()
+            if self.archives.lacking(services) and not self._runs(ARCHIVES):
+                args = [sys.executable, "-m", archives.__name__, str(self.archives.plan(services))]
+                environment = child_environment(self._environment(), self.java, self.layout, self.config.python_paths)
+                self.processes.start(Command(ARCHIVES, args, environment, self.layout.home, self.layout.log(ARCHIVES)))
         except (LoopwrightError, OSError) as error:
-            self._tell("archives", "failed", str(error))
+            self._tell(ARCHIVES, "failed", str(error))
+
+    def _archivable(self) -> list[tuple[str, Sequence[Path]]]:
+        own = [] if self.config.kafka else [(kafka.NAME, self.jars.paths("kafka"))]
+        classpath = self.flink().home.classpath() if self.config.flink is not None else ()
+        flink = [cluster.JOB_MANAGER, cluster.TASK_MANAGER.rstrip("-"), CLIENT]
+        return [*((name, classpath) for name in flink if classpath), *own]
+
+    def _end_archives(self, wait: bool) -> None:
+        """Let the making of archives come to its end, for a while: it happens once."""
+        if self._runs(ARCHIVES) and wait:
+            self._tell(ARCHIVES, "stopping", "being made, once, so that later starts are quicker")
+            wait_for(lambda: not self._runs(ARCHIVES), _ARCHIVES_S)
+            self._tell(ARCHIVES, "stopped")
+        self.processes.stop(ARCHIVES, 1)
 
     def _wipe(self) -> None:
         """Delete everything in the state folder but the ports: they stay as they were told to others."""

@@ -14,7 +14,7 @@ from loopwright.edges.platform.jobs import CLIENT
 from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.processes import Started
 from loopwright.edges.platform.services import healthy
-from loopwright.edges.platform.stack import Stack
+from loopwright.edges.platform.stack import ARCHIVES, Stack
 from loopwright.errors import LoopwrightError
 
 State = Literal["running", "stopped", "broken"]
@@ -35,7 +35,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """The job: Flink's state for it (`none` where there is no job), and its last completed checkpoint with its age in seconds."""
+    """The job: Flink's state for it (`none` where there is no job), its last completed checkpoint and its age; whether a later one failed."""
 
     id: str | None
     state: str
@@ -45,7 +45,7 @@ class JobStatus:
     restarts: int
     checkpoint: str | None
     checkpoint_age_s: float | None
-    checkpoints_failed: int
+    checkpoint_failing: bool
     exception: str | None
 
 
@@ -67,7 +67,7 @@ def status(config: StackConfig) -> StackStatus:
     """Look at every part. Takes a few seconds at most when something does not answer."""
     stack = Stack(config)
     expected = expected_names(config)
-    further = [name for name in stack.processes.names() if name not in expected and name != CLIENT]
+    further = [name for name in stack.processes.names() if name not in expected and name not in (CLIENT, ARCHIVES)]
     services = tuple(_service(stack, name) for name in [*expected, *further])
     return StackStatus(str(stack.layout.home), services, job_status(stack) if config.job is not None else None)
 
@@ -84,7 +84,7 @@ def job_status(stack: Stack) -> JobStatus:
     info = stack.jobs.current() if stack.processes.running(flink.JOB_MANAGER) is not None else None
     if info is None:
         point = stack.jobs.resume_point() if stack.layout.mark.exists() else None
-        return JobStatus(None, "none", 0, 0, None, 0, str(point) if point else None, None, 0, None)
+        return JobStatus(None, "none", 0, 0, None, 0, str(point) if point else None, None, False, None)
     return _job(info)
 
 
@@ -100,7 +100,7 @@ def _job(info: JobInfo) -> JobStatus:
         info.restarts,
         info.checkpoint,
         age,
-        info.checkpoints_failed,
+        info.checkpoint_failing,
         info.exception,
     )
 
