@@ -1,16 +1,21 @@
 """The demo as a person runs it: a process, real Kafka, real Flink, the real agents; and the commands while it is up."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from loopwright.deadletter import original_bytes
 from loopwright.edges.kafka import Producer, read_all
+from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.message import read
 from loopwright.settings import Settings
-from tests.e2e.demo_process import COMMAND_S, START_S, STOP_S, Demo
+from tests.e2e.demo_process import COMMAND_S, ROOT, START_S, STOP_S, Demo, free_port
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,42 @@ def test_each_kind_of_bad_bytes_is_kept_whole_in_a_dead_letter_and_its_partition
     workflow = f"agent-messages-{partition}-{offset}"
     assert wait_for(lambda: [r for r in read_all(settings, [settings.topics.results]) if r.key == workflow.encode()] or None, 30)
     assert where[None] not in [(d["partition"], d["offset"]) for d in map(_data, read_all(settings, [settings.topics.dead_letters]))]
+
+
+def readme_block(language):
+    """The first block of this language in the README."""
+    text = (ROOT / "README.md").read_text()
+    return text.split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+@pytest.mark.parametrize("reply", ["response", "callback"])
+def test_an_agent_of_one_s_own_as_the_readme_writes_it_joins_the_running_job(demo, tmp_path, reply):
+    port, team = free_port(), f"demo-{reply}"
+    folder = tmp_path / "greeter"
+    folder.mkdir()
+    definition = readme_block("yaml").replace(":8805", f":{port}").replace("team: demo", f"team: {team}\nreply: {reply}")
+    (folder / "greeter.yaml").write_text(definition)
+    (folder / "greeter.py").write_text(readme_block("python").replace("8805", str(port)))
+    served = [sys.executable, "greeter/greeter.py"]
+    with subprocess.Popen(served, cwd=tmp_path, env=demo.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
+        try:
+            assert wait_for(lambda: answers(port), 30)
+            assert [change["change"] for change in demo.run("agents", "apply", str(folder))["changes"]] == ["new"]
+            sent = demo.run("send", "-", "--team", team, "--wait", stdin=b'{"name": "Ada"}')
+        finally:
+            agent.terminate()
+    assert sent[0]["status"] == "completed"
+    story = demo.run("trace", sent[0]["workflow"])
+    (replied,) = [step["detail"] for step in story["steps"] if step["kind"] == "reply"]
+    assert replied["output"] == {"greeting": "Hello Ada"}
+
+
+def test_a_lead_from_the_form_is_worked(demo):
+    form = {**LEAD, "name": "Grace", "job_title": "", "company_website": "", "project_description": ""}
+    answer = requests.post(f"{demo.env['LOOPWRIGHT_GATEWAY_URL']}/leads", data=form, timeout=10)
+    assert answer.ok
+    workflow = re.search(r"/workflows/([\w.:-]+)", answer.url + answer.text).group(1)
+    assert wait_for(lambda: demo.run("trace", workflow)["status"] == "completed", 30)
 
 
 def _data(record):
