@@ -136,9 +136,9 @@ def _errors(said: dict[str, Any]) -> str:
 
 
 def root_cause(trace: str) -> str:
-    """The innermost cause of a Java stack trace: its message, with the lines of a Python traceback in it where there is one."""
+    """The innermost cause of a Java stack trace: its message, and the Python lines that led to it."""
     lines = [line.rstrip() for line in trace.replace("\r", "").splitlines() if line.strip()]
     starts = [n for n, line in enumerate(lines) if line.startswith("Caused by:")]
     kept = lines[starts[-1] :] if starts else lines
-    said = [line for line in kept if not line.lstrip().startswith(("at ", "... "))]
-    return "\n".join(said[-_FIRST_LINES:] if len(said) > _FIRST_LINES else said)
+    said = [line for line in kept if ".py:" in line or not line.lstrip().startswith(("at ", "... "))]
+    return "\n".join(said if len(said) <= _FIRST_LINES else [said[0], *said[1 - _FIRST_LINES :]])

@@ -35,7 +35,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """The job: Flink's state for it (`none` where there is no job), its last completed checkpoint and its age; whether a later one failed."""
+    """The job: Flink's state for it (`none` where there is no job), its last completed checkpoint, whether a later one failed."""
 
     id: str | None
     state: str
