@@ -147,7 +147,7 @@ def totals(rows: Sequence[LeadRow]) -> dict[str, Any]:
     views = [row.view for row in rows if row.view]
     ends: dict[str, int] = {}
     for row in rows:
-        word = row.view.status.value if row.view else "not seen"
+        word = row.view.activity if row.view else "not seen"
         ends[word] = ends.get(word, 0) + 1
     calls = sum(view.model_calls for view in views)
     return {

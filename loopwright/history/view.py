@@ -93,7 +93,9 @@ class WorkflowView:
 
     @property
     def activity(self) -> str:
-        """The status with the agent that is being called."""
+        """The status in words: with the agent that is being called; refused where it failed before any agent ran."""
+        if self.status is Status.FAILED and self.strategies and not self.path and not self.dead_letters:
+            return "refused"
         return f"calling {self.agent}" if self.status is Status.CALLING else self.status.value
 
     def as_dict(self, steps: bool = False) -> dict[str, Any]:
@@ -263,7 +265,7 @@ def _summed_up(workflow: str, story: _Story, ordered: list[Entry]) -> WorkflowVi
         agent_tokens=sum(whole(usage.get("prompt_tokens")) + whole(usage.get("completion_tokens")) for usage in used),
         cost=sum(detail["cost"] for _, detail in decided) + sum(number(usage.get("cost")) for usage in used),
         started_ms=min(times, default=0),
-        updated_ms=max(times, default=0),
+        updated_ms=story.result.logged_ms if story.result else max(times, default=0),  # progress may be told after the end
         ended=status in ENDED,
         score=_score(document),
         reason=_reason(story, status),

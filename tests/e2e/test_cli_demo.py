@@ -35,7 +35,7 @@ LEAD = {"name": "Ada", "email": "ada@engines.example", "company_name": "Engines 
 def test_every_one_of_the_ten_leads_is_accounted_for(demo):
     totals = demo.said["totals"]
     assert (totals["leads"], totals["accounted_for"]) == (10, 10)
-    assert totals["ends"] == {"completed": 9, "failed": 1}
+    assert totals["ends"] == {"completed": 9, "refused": 1}
     refused = next(lead for lead in demo.said["leads"] if lead["status"] == "failed")
     assert "email" in refused["reason"]
 

@@ -91,10 +91,10 @@ def test_totals_count_leads_ends_calls_and_tokens():
     rows = [lead(worked_lead()), lead(refused()), LeadRow("w9", {}, None)]
     said = totals(rows)
     assert (said["leads"], said["accounted_for"]) == (3, 2)
-    assert said["ends"] == {"completed": 1, "failed": 1, "not seen": 1}
+    assert said["ends"] == {"completed": 1, "refused": 1, "not seen": 1}
     assert (said["model_calls"], said["model_calls_per_workflow"], said["tokens"]) == (1, 0.33, 120)
     text = printed(*totals_lines(rows, "a model"))
-    assert "accounted for 2 of 3 (1 completed, 1 failed, 1 not seen)" in text
+    assert "accounted for 2 of 3 (1 completed, 1 refused, 1 not seen)" in text
     assert "routing: a model · 1 model calls, 0.33 per workflow · 120 tokens" in text
 
 
