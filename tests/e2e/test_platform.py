@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from loopwright.settings import Kafka, Settings, read_settings
 from loopwright.step import Emit
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 PARTS = ["kafka", "jobmanager", "taskmanager-1", "files"]
 
 
@@ -205,3 +208,20 @@ def test_a_broker_keeps_its_records_when_it_restarts_on_another_port(tmp_path: P
 def _checkpoint(stack: Stack) -> int:
     info = stack.jobs.current()
     return (info.checkpoint_ms or 0) if info is not None else 0
+
+
+def test_an_interrupted_up_ends_soon_and_leaves_nothing_running(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOOPWRIGHT_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", "from loopwright.cli.main import main; main()", "up"]
+    up = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert wait_for((tmp_path / "home" / "run" / "kafka.json").exists, 60)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 130
+        assert Processes(tmp_path / "home" / "run").names() == []
+        assert not [p for p in psutil.process_iter(["cmdline"]) if any(str(tmp_path) in a for a in p.info["cmdline"] or [])]
+    finally:
+        up.kill()
+        subprocess.run(
+            [*command[:-1], "down"], env=environment, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )

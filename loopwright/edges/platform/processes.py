@@ -7,6 +7,7 @@ and never killed.
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from loopwright.edges.platform.waiting import wait_for
+from loopwright.errors import PlatformFailed
 
 LARGE_LOG_BYTES = 20_000_000
 _SAME_CREATION_S = 1.5
@@ -82,15 +84,26 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._starting = threading.Lock()
+        self._closed = False
 
     def start(self, command: Command) -> Started:
-        """Start a process in a session of its own, detached from the terminal, and write its file."""
+        """Start a process in a session of its own, detached from the terminal, and write its file. Raises PlatformFailed once closed."""
         command.log.parent.mkdir(parents=True, exist_ok=True)
         if command.log.exists() and command.log.stat().st_size > LARGE_LOG_BYTES:
             command.log.replace(command.log.with_name(command.log.name + ".1"))
+        with self._starting:
+            if self._closed:
+                raise PlatformFailed(f"{command.name} was not started", "the command was interrupted", "run it again")
+            started = self._spawn(command)
+            self._write(started)
+        return started
+
+    def _spawn(self, command: Command) -> Started:
+        args = tuple(map(str, command.args))
         with command.log.open("ab") as log:
             child = subprocess.Popen(
-                [str(arg) for arg in command.args],
+                args,
                 env=dict(command.environment),
                 cwd=command.folder,
                 stdin=subprocess.DEVNULL,
@@ -99,17 +112,7 @@ class Processes:
                 start_new_session=True,
             )
         self._children[command.name] = child
-        started = Started(
-            command.name,
-            child.pid,
-            _created(child.pid),
-            tuple(map(str, command.args)),
-            str(command.log),
-            dict(command.ports),
-            command.url,
-        )
-        self._write(started)
-        return started
+        return Started(command.name, child.pid, _created(child.pid), args, str(command.log), dict(command.ports), command.url)
 
     def find(self, name: str) -> Started | None:
         """The process that was last started under `name` and not stopped since; it may have died."""
@@ -150,8 +153,10 @@ class Processes:
         with ThreadPoolExecutor(max(1, len(names))) as pool:
             list(pool.map(lambda name: self.stop(name, seconds), names))
 
-    def stop_children(self, seconds: float) -> None:
-        """Stop what this very object started: for a command that is interrupted."""
+    def close(self, seconds: float) -> None:
+        """Stop what this very object started, and start nothing more: for a command that is interrupted."""
+        with self._starting:
+            self._closed = True
         self.stop_all(list(self._children), seconds)
 
     def _end(self, name: str, process: psutil.Process, seconds: float) -> bool:

@@ -38,7 +38,7 @@ from loopwright.errors import LoopwrightError
 _LOCK_WAIT_S = 5.0
 _KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
 _SAVEPOINT_S = 60.0
-_ARCHIVES_S = 30.0
+_ARCHIVES_S, _INTERRUPTED_S = 30.0, 3.0
 JOB, JARS, ARCHIVES = "job", "jars", "archives"
 
 
@@ -130,7 +130,7 @@ class Stack:
                 except LoopwrightError:
                     raise
                 except BaseException:
-                    self.processes.stop_children(1)  # interrupted: nothing half started stays, and nobody waits for it
+                    self.processes.close(_INTERRUPTED_S)  # nothing half started stays, and every wait below comes to its end
                     raise
             self._begin_archives()
         return self.endpoints
