@@ -139,6 +139,24 @@ def test_a_part_that_died_is_shown_and_started_again_alone(platform: Stack) -> N
     assert {name: pid for name, pid in after.items() if name != "files"} == {n: p for n, p in before.items() if n != "files"}
 
 
+def test_a_lost_task_manager_is_replaced_and_the_job_goes_on_where_it_was(platform: Stack) -> None:
+    counting = Counting(platform.endpoints, "lost")
+    counting.send(1, 20)
+    counting.reaches(20)
+    before, job = pids(platform), platform.jobs.current()
+    os.kill(before["taskmanager-1"], signal.SIGKILL)
+    assert wait_for(lambda: platform.processes.running("taskmanager-1") is None, 10)
+    Stack(platform.config).up()
+    after, now = pids(platform), status(platform.config)
+    assert now.well
+    assert after["jobmanager"] == before["jobmanager"]
+    assert job is not None
+    assert now.job is not None
+    assert now.job.id == job.id
+    counting.send(21, 30)
+    assert counting.reaches(30) == {f"lost:{n}": {n} for n in range(1, 31)}
+
+
 def test_a_clean_stop_resumes_from_its_savepoint_and_leaves_no_process(platform: Stack) -> None:
     counting = Counting(platform.endpoints, "clean")
     counting.send(1, 20)

@@ -40,6 +40,12 @@ def stop_cluster(processes: Processes) -> None:
     processes.stop_all([name for name in processes.names() if name == JOB_MANAGER or name.startswith(TASK_MANAGER)], _STOP_DEADLINE_S)
 
 
+def registered(processes: Processes, rest: FlinkRest) -> set[str]:
+    """Names of the TaskManagers whose present process is the one that the JobManager at `rest` knows."""
+    known = rest.task_managers().items()
+    return {name for name, port in known if (running := processes.running(name)) is not None and running.listens(port)}
+
+
 def _no_archive(_name: str, _classpath: Sequence[Path]) -> Sequence[str]:
     return ()
 
@@ -70,9 +76,10 @@ class FlinkCluster:
         """Its processes, in the order of their start."""
         return [JOB_MANAGER, *(task_manager(n) for n in range(1, self.config.task_managers + 1))]
 
-    def start(self) -> bool:
-        """Start what does not run; return at once. True when a new JobManager was started: then no job runs on it."""
-        fresh = self.processes.running(JOB_MANAGER) is None
+    def start(self) -> list[str]:
+        """Start what does not run; return the names of what was started, at once. On a new JobManager no job runs."""
+        missing = [name for name in self.names() if self.processes.running(name) is None]
+        fresh = JOB_MANAGER in missing
         rest = self.ports.settle(REST_PORT, not fresh)
         rpc = self.ports.settle(RPC_PORT, not fresh)
         write_configuration(self.layout.conf, options(self.config, self.layout, rest, rpc, Path(sys.executable)))
@@ -81,7 +88,7 @@ class FlinkCluster:
             self._start(self._job_manager(), {REST_PORT: rest, RPC_PORT: rpc}, f"http://{HOST}:{rest}")
         for number in range(1, self.config.task_managers + 1):
             self.start_task_manager(number)
-        return fresh
+        return self.names() if fresh else missing
 
     def start_task_manager(self, number: int) -> None:
         """Start the TaskManager of that number unless it runs. It keeps its resource id, so its predecessor is forgotten at once."""
@@ -90,13 +97,17 @@ class FlinkCluster:
 
     def wait_ready(self, seconds: float) -> None:
         """Return when every TaskManager is registered; raise PlatformFailed with the end of a log otherwise."""
-        done = wait_for(lambda: self._dead() or (self.rest.task_managers() >= self.config.task_managers or None), seconds)
+        done = wait_for(lambda: self._dead() or (self.registered() >= set(self.names()[1:]) or None), seconds)
         if done is True:
             return
         name = done if isinstance(done, str) else JOB_MANAGER
-        why = "the process ended" if isinstance(done, str) else f"{self.rest.task_managers()} TaskManagers after {seconds:.0f} s"
+        why = "the process ended" if isinstance(done, str) else f"{len(self.registered())} TaskManagers after {seconds:.0f} s"
         log = self.layout.log(name) if self.layout.log(name).exists() else self.layout.logs / f"{name}.out"
         raise failed(f"Flink's {name} did not start", why, log)
+
+    def registered(self) -> set[str]:
+        """Names of the TaskManagers that run and are known to the JobManager; one that died is still known to it for some seconds."""
+        return registered(self.processes, self.rest)
 
     def stop(self) -> None:
         """Stop all its processes."""

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlparse
 import requests
 
 from loopwright.edges.platform.waiting import wait_for
-from loopwright.errors import NotFound, PlatformFailed, Unreachable
+from loopwright.errors import LoopwrightError, NotFound, PlatformFailed, Unreachable
 
 FINAL = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 _TIMEOUT_S = 10.0
@@ -48,12 +48,13 @@ class FlinkRest:
         """The cluster: taskmanagers, slots-total, slots-available, jobs-running, ..."""
         return self._call("GET", "/overview")
 
-    def task_managers(self) -> int:
-        """How many TaskManagers are registered; 0 while the JobManager does not answer."""
+    def task_managers(self) -> dict[str, int]:
+        """The registered TaskManagers: RPC port by resource id. Empty while the JobManager does not answer."""
         try:
-            return int(self.overview()["taskmanagers"])
-        except (Unreachable, PlatformFailed, NotFound):
-            return 0
+            found = self._call("GET", "/taskmanagers")["taskmanagers"]
+            return {manager["id"]: urlparse(manager["path"]).port or 0 for manager in found}
+        except (LoopwrightError, KeyError, ValueError):
+            return {}
 
     def jobs(self) -> dict[str, str]:
         """State by job id."""

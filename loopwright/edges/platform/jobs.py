@@ -90,6 +90,11 @@ class Jobs:
         except LoopwrightError:
             return None
 
+    def running(self) -> bool:
+        """Whether every task of the current job runs."""
+        info = self.current()
+        return info is not None and info.running
+
     def stop_with_savepoint(self, job: str, seconds: float = 60) -> Path:
         """Stop a job so that the next start resumes exactly there; returns the savepoint. Raises PlatformFailed."""
         return self.rest.stop_with_savepoint(job, self.layout.savepoints, seconds)

@@ -38,7 +38,7 @@ from loopwright.errors import LoopwrightError
 _LOCK_WAIT_S = 5.0
 _KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
 _SAVEPOINT_S = 60.0
-_ARCHIVES_S, _INTERRUPTED_S = 30.0, 3.0
+_ARCHIVES_S, _INTERRUPTED_S, _NOTICED_S = 30.0, 3.0, 12.0
 JOB, JARS, ARCHIVES = "job", "jars", "archives"
 
 
@@ -142,9 +142,11 @@ class Stack:
             parts += self._start_flink(pool, topics)
         parts += [pool.submit(self._service, service, topics) for service in self.config.services]
         wait(parts, return_when=FIRST_EXCEPTION)
-        if any(part.done() and part.exception() is not None for part in parts):
+        broken = [part for part in parts if part.done() and part.exception() is not None]
+        if broken:
             self.processes.stop(CLIENT, 1)  # it would wait for a cluster that does not come
-        _first_error(parts)
+            wait(parts)
+        _first_error(broken)  # not what broke because of it
 
     def down(self, wipe: bool = False) -> Path | None:
         """Stop everything; `wipe` deletes the data too. Returns the savepoint that the next `up` resumes from, if there is one."""
@@ -189,26 +191,28 @@ class Stack:
 
     def _start_flink(self, pool: ThreadPoolExecutor, topics: "Future[None]") -> "list[Future[None]]":
         flink = self.flink()
-        kept = all(self._runs(name) for name in flink.names())
         self._tell("flink", "starting")
-        fresh = flink.start()
+        started = flink.start()
 
         def ready() -> None:
             flink.wait_ready(_FLINK_S)
-            self._tell("flink", "kept" if kept else "ready", self.endpoints.flink)
+            self._tell("flink", "ready" if started else "kept", self.endpoints.flink)
 
         parts = [pool.submit(ready)]
         if self.config.job is not None:
-            parts.append(pool.submit(self._job, fresh, topics))
+            parts.append(pool.submit(self._job, started, parts[0], topics))
         return parts
 
-    def _job(self, fresh: bool, topics: "Future[None]") -> None:
+    def _job(self, started: Sequence[str], flink: "Future[None]", topics: "Future[None]") -> None:
         """Submit the job unless it runs. The client starts at once and finds cluster and topics there when it is ready itself."""
         job, jobs = self.config.job, self.jobs
         if job is None:
             return
-        info = None if fresh else jobs.current()
+        info = None if cluster.JOB_MANAGER in started else jobs.current()
         if info is not None and info.state not in FINAL:
+            flink.result()
+            if started:  # the job does not know yet that it lost a TaskManager: it runs when it ran anew
+                wait_for(lambda: not jobs.running(), _NOTICED_S)
             jobs.wait_running(info.id, self.config.job_seconds)
             self._tell(JOB, "kept", info.id)
             return
@@ -308,7 +312,7 @@ class Stack:
 
 
 def _first_error(parts: "Sequence[Future[None]]") -> None:
-    """Wait for all parts; raise the first error in their order (what waited for a part that failed comes after it)."""
+    """Raise the first error in the parts' order: what waited for a part that failed comes after it."""
     errors = [error for part in parts if (error := part.exception()) is not None]
     if errors:
         raise errors[0]

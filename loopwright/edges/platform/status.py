@@ -4,8 +4,6 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-import requests
-
 from loopwright.edges.platform import broker as kafka
 from loopwright.edges.platform import flink
 from loopwright.edges.platform.config import StackConfig
@@ -15,7 +13,6 @@ from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.processes import Started
 from loopwright.edges.platform.services import healthy
 from loopwright.edges.platform.stack import ARCHIVES, Stack
-from loopwright.errors import LoopwrightError
 
 State = Literal["running", "stopped", "broken"]
 
@@ -123,18 +120,10 @@ def _complaint(stack: Stack, found: Started) -> str:
     if found.name == flink.JOB_MANAGER:
         return _answers(found.url + "/overview")
     if found.name.startswith(flink.TASK_MANAGER):
-        return "" if found.name in _registered(stack) else "the JobManager does not know it"
+        return "" if found.name in flink.registered(stack.processes, stack.rest) else "the JobManager does not know it"
     checks = {s.name: s.health for s in stack.config.services}
     return "" if healthy(found.url + checks.get(found.name, "/health")) else "its health check fails"
 
 
 def _answers(url: str) -> str:
     return "" if healthy(url) else "its REST API does not answer"
-
-
-def _registered(stack: Stack) -> set[str]:
-    try:
-        reply = requests.get(stack.rest.url + "/taskmanagers", timeout=2).json()
-        return {manager["id"] for manager in reply["taskmanagers"]}
-    except (requests.RequestException, ValueError, KeyError, LoopwrightError):
-        return set()
