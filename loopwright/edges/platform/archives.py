@@ -26,9 +26,8 @@ _QUIET = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
 
 @dataclass(frozen=True)
 class Archives:
-    """The archives in `folder` (shared), and the class lists of runs without one in `lists` (of one state folder)."""
+    """Archives lie beside the folder of the jars, and go with it; the class lists of runs without one in `lists` (of one state folder)."""
 
-    folder: Path
     lists: Path
     java: Java
 
@@ -53,7 +52,7 @@ class Archives:
         java = {"home": str(self.java.home), "version": self.java.version, "source": self.java.source}
         wanted = [[name, [str(jar) for jar in classpath]] for name, classpath in services]
         file = self.lists / "plan.json"
-        file.write_text(json.dumps({"folder": str(self.folder), "lists": str(self.lists), "java": java, "services": wanted}))
+        file.write_text(json.dumps({"lists": str(self.lists), "java": java, "services": wanted}))
         return file
 
     def make(self, services: Iterable[tuple[str, Sequence[Path]]]) -> list[str]:
@@ -87,14 +86,8 @@ class Archives:
             return False
         fresh.replace(archive)
         listed.unlink(missing_ok=True)
-        self._forget_old(name)
+        _forget_unused(archive.parent)
         return True
-
-    def _forget_old(self, name: str) -> None:
-        """Remove archives of the service that no platform has used for a month."""
-        for archive in self.folder.glob(f"{name}-*.jsa"):
-            if archive.stat().st_mtime < time.time() - _UNUSED_S:
-                archive.unlink(missing_ok=True)
 
     def _list(self, name: str) -> Path:
         return self.lists / f"{name}.classes"
@@ -105,7 +98,14 @@ class Archives:
             found = jar.stat()
             said.append(f"{jar} {found.st_size} {found.st_mtime_ns}")
         key = hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
-        return self.folder / f"{name}-{key}.jsa"
+        return classpath[0].parent.parent / "archives" / f"{name}-{key}.jsa"
+
+
+def _forget_unused(folder: Path) -> None:
+    """Remove archives that no platform has used for a month."""
+    for archive in folder.glob("*.jsa"):
+        if archive.stat().st_mtime < time.time() - _UNUSED_S:
+            archive.unlink(missing_ok=True)
 
 
 def _failure(archive: Path) -> Path:
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
     said = json.loads(Path(arguments[0]).read_text())
     java = Java(Path(said["java"]["home"]), said["java"]["version"], said["java"]["source"])
     services = [(name, [Path(jar) for jar in classpath]) for name, classpath in said["services"]]
-    made = Archives(Path(said["folder"]), Path(said["lists"]), java).make(services)
+    made = Archives(Path(said["lists"]), java).make(services)
     sys.stdout.write(f"made: {', '.join(made) or 'none'}\n")
     return 0
 

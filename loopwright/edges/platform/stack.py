@@ -71,7 +71,7 @@ class Stack:
     @cached_property
     def archives(self) -> Archives:
         """The class archives."""
-        return Archives(self.cache / "archives", self.layout.run / "classes", self.java)
+        return Archives(self.layout.run / "classes", self.java)
 
     @cached_property
     def endpoints(self) -> Endpoints:
