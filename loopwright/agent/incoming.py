@@ -63,7 +63,7 @@ async def read_call(request: Request, limit: int) -> Incoming:
         payload=await read_json(request, limit),
         workflow=unquote(_text(headers, "ce-workflowid")),
         hop=_whole(headers, "ce-hop") or 0,
-        branch=_text(headers, "ce-branch"),
+        branch=unquote(_text(headers, "ce-branch")),
         traceparent=_text(headers, "traceparent"),
         callback=_url(headers, "loopwright-callback"),
         progress=_url(headers, "loopwright-progress"),

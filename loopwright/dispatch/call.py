@@ -16,6 +16,13 @@ def call_id(state: DispatchState, branch: str) -> str:
     return f"{state.hop}/{branch}/{state.branches[branch].attempts}"
 
 
+def parts_of(made: str) -> tuple[int, str, int]:
+    """Hop, branch and attempt in an id that `call_id` made. A branch may have any name."""
+    hop, _, rest = made.partition("/")
+    branch, _, attempt = rest.rpartition("/")
+    return int(hop), branch, int(attempt)
+
+
 def idempotency_key(workflow: str, hop: int, branch: str) -> str:
     """The same for every attempt at one (workflow, hop, branch)."""
     return record_id(workflow, hop, branch, "call")
@@ -36,11 +43,11 @@ def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gate
             "traceparent": trace_of(workflow, state.hop, branch, state.traceparent),
             "ce-workflowid": _header_text(workflow),
             "ce-hop": str(state.hop),
-            "ce-branch": branch,
+            "ce-branch": _header_text(branch),
             "loopwright-agent": f"{definition.name}@{definition.version}",
             "loopwright-attempt": str(asked.attempts),
             "loopwright-deadline-ms": str(definition.timeout_ms),
-            "loopwright-callback": f"{gateway_url}/callbacks/{_header_text(workflow)}/{state.hop}/{branch}",
+            "loopwright-callback": f"{gateway_url}/callbacks/{_header_text(workflow)}/{state.hop}/{_header_text(branch)}",
         },
         "body": orjson.dumps(asked.input).decode(),
     }

@@ -10,7 +10,7 @@ import orjson
 
 from loopwright import schemas
 from loopwright.deadletter import dead_letter
-from loopwright.dispatch.call import call_id, request
+from loopwright.dispatch.call import call_id, parts_of, request
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
 from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, UNKNOWN, Branch, DispatchState, dump, load
@@ -52,9 +52,10 @@ class DispatchDecider:
     def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:
         """Go on with the outcome of a call."""
         present = load(state)
-        hop, name, attempt = call_id.split("/", 2)
+        hop, name, attempt = parts_of(call_id)
         branch = present.branches.get(name)
-        if present.hop != int(hop) or branch is None or branch.status != CALLING or branch.attempts != int(attempt):
+        under_way = branch is not None and (branch.status, branch.attempts) == (CALLING, attempt)
+        if branch is None or present.hop != hop or not under_way:
             return self._step(present, counts=("late_outcome",))
         agent = self._catalogue.get(present.team, branch.agent, branch.version)
         if agent is None:

@@ -96,6 +96,16 @@ def test_a_reply_carries_what_the_decision_said() -> None:
     assert (reply.data["pins"], reply.data["duration_ms"], reply.data["next"]) == ({"lead-scoring": 1}, 40, "continue")
 
 
+@pytest.mark.parametrize("branch", ["0", "a/b", "ü\r\nx: y", " "])
+def test_a_branch_may_have_any_name(branch: str) -> None:
+    made = decider()
+    first = made.on_record("w", None, decision(branch=branch), NOW)
+    payload = orjson.loads(first.calls[0].payload)
+    assert all(value.isascii() and value.isprintable() for value in payload["headers"].values())
+    step = made.on_outcome("w", first.state, first.calls[0].id, orjson.dumps(ok(OUTPUTS["lead-scoring"])), NOW)
+    assert [reply.branch for reply in said(step)] == [branch]
+
+
 def test_an_outcome_that_comes_twice_is_taken_once() -> None:
     made = decider()
     first, _ = called(made)
