@@ -139,6 +139,8 @@ def _summary_of(row: LeadRow) -> list[RenderableType]:
     if not fine:
         said = Text.assemble(("why: ", "yellow"), show.clean(view.reason, 300) or "no reason was given")
         lines.append(Padding(said, (0, 0, 0, 4), expand=False))
+    if view.status is Status.PARKED:
+        lines.append(Text.assemble("    ", ("to go on: ", "yellow"), (f"loopwright resume {show.clean(view.workflow)}", "cyan")))
     return lines
 
 

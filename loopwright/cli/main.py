@@ -57,6 +57,10 @@ def _millis(text: str | None, option: str) -> int | None:
         raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
 
 
+Workflow = Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)]
+
+
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
@@ -151,7 +155,7 @@ def watch(
 
 @app.command()
 def trace(
-    workflow: Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")],
+    workflow: Workflow,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print steps as they come, until it ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -159,6 +163,22 @@ def trace(
     from loopwright.cli.trace import trace
 
     trace(_settings(), workflow, as_json, follow)
+
+
+@app.command()
+def resume(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Set a parked workflow going again; agents that failed may be called again."""
+    from loopwright.cli.control import resume
+
+    resume(_settings(), workflow, reason, as_json)
+
+
+@app.command()
+def cancel(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> None:
+    """End a workflow: no further agent is called."""
+    from loopwright.cli.control import cancel
+
+    cancel(_settings(), workflow, reason, as_json)
 
 
 @agents_app.command("list")

@@ -69,7 +69,7 @@ def failure_letter(workflow: str, state: DispatchState, branch: str, failure: Fa
         "cause": failure.kind,
         "stage": "dispatch",
         "why": failure.message,
-        "remedy": "mend the agent or its definition; the workflow goes on with another agent, or is parked until it is resumed",
+        "remedy": f"mend the agent; the workflow went on with another one, or is parked: `loopwright resume {workflow}`",
         "original": original(orjson.dumps(state.branches[branch].input)),
     }
     letter = replace(failed, data=data)

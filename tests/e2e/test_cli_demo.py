@@ -131,6 +131,30 @@ def test_an_agent_of_one_s_own_as_the_readme_writes_it_joins_the_running_job(dem
     assert replied["output"] == {"greeting": "Hello Ada"}
 
 
+def test_a_workflow_that_was_parked_over_an_agent_that_is_down_is_resumed_and_another_is_cancelled(demo, tmp_path):
+    port = free_port()
+    folder = tmp_path / "greeter"
+    folder.mkdir()
+    quick = "team: late\nretry: {attempts: 2, initial: 10ms}"
+    (folder / "greeter.yaml").write_text(readme_block("yaml").replace(":8805", f":{port}").replace("team: demo", quick))
+    (folder / "greeter.py").write_text(readme_block("python").replace("8805", str(port)))
+    demo.run("agents", "apply", str(folder))
+    sent = demo.run("send", "-", "--team", "late", "--wait", stdin=b'[{"name": "Ada"}, {"name": "Eve"}]', code=1)
+    assert [one["status"] for one in sent] == ["parked", "parked"]
+    ada, eve = (one["workflow"] for one in sent)
+    with subprocess.Popen([sys.executable, "greeter/greeter.py"], cwd=tmp_path, env=demo.env, stdout=subprocess.DEVNULL) as agent:
+        try:
+            assert wait_for(lambda: answers(port), 30)
+            demo.run("resume", ada, "--reason", "the agent is up")
+            assert wait_for(lambda: demo.run("trace", ada)["status"] == "completed", 30)
+        finally:
+            agent.terminate()
+    demo.run("cancel", eve, "--reason", "not needed")
+    assert wait_for(lambda: demo.run("trace", eve)["status"] == "cancelled", 30)
+    assert demo.run("resume", ada, code=1)["error"] == "Conflict"
+    assert demo.run("cancel", eve, code=1)["error"] == "Conflict"
+
+
 def test_a_lead_from_the_form_is_worked(demo):
     form = {**LEAD, "name": "Grace", "job_title": "", "company_website": "", "project_description": ""}
     answer = requests.post(f"{demo.env['LOOPWRIGHT_GATEWAY_URL']}/leads", data=form, timeout=10)
