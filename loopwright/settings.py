@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     def llm_key(self) -> str:
         """The model's API key from its file or its variable; empty where there is none."""
         if self.llm_api_key_file is not None:
-            return self.llm_api_key_file.read_text().strip()
+            return self.llm_api_key_file.expanduser().read_text().strip()
         return self.llm_api_key.get_secret_value()
 
     def cache_dir(self) -> Path:

@@ -61,7 +61,20 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
         "LOOPWRIGHT_AGENTS_URL": there.agents_url,
         "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
         "LOOPWRIGHT_HOME": str(there.home),
+        **_key_by_file(settings, there.home),
     }
+
+
+def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:
+    """The model's key is handed on in a file that its owner alone can read: in no environment, no job graph, no log of a process."""
+    key = settings.llm_api_key.get_secret_value()
+    if settings.llm_api_key_file is not None or not key:
+        return {}
+    file = home / "run" / "llm-api-key"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(key)
+    return {"LOOPWRIGHT_LLM_API_KEY": "", "LOOPWRIGHT_LLM_API_KEY_FILE": str(file)}
 
 
 def _publish(settings: Settings, endpoints: Endpoints) -> None:

@@ -1,6 +1,7 @@
 """Which parts make up the local platform."""
 
 import json
+from pathlib import Path
 
 from loopwright.cli.stack import at, stack_config, team_dir, with_local_ports
 from loopwright.edges.platform.services import Endpoints
@@ -67,3 +68,13 @@ def test_commands_find_the_services_on_the_ports_that_they_were_given(tmp_path, 
     found = with_local_ports(settings(home=tmp_path))
     assert (found.agents_url, found.gateway_url) == ("http://127.0.0.1:21801", settings().gateway_url)
     assert with_local_ports(settings(home=tmp_path, agents_url="http://mine:1")).agents_url == "http://mine:1"
+
+
+def test_the_model_s_key_is_handed_on_in_a_file_of_one_s_own(tmp_path):
+    config = stack_config(settings(home=tmp_path, llm_api_key="sk-secret"))
+    told = config.variables(HERE)
+    assert "sk-secret" not in str(told)
+    assert told["LOOPWRIGHT_LLM_API_KEY"] == ""
+    file = Path(told["LOOPWRIGHT_LLM_API_KEY_FILE"])
+    assert file.stat().st_mode & 0o077 == 0
+    assert settings(llm_api_key_file=file).llm_key() == "sk-secret"
