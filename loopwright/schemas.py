@@ -20,6 +20,7 @@ CALLED_BACK = "loopwright.agent.called-back"
 WORKFLOW_COMPLETED = "loopwright.workflow.completed"
 WORKFLOW_FAILED = "loopwright.workflow.failed"
 REJECTED = "loopwright.message.rejected"
+LETTER_SETTLED = "loopwright.dead-letter.settled"
 PROGRESS = "loopwright.agent.progress"
 
 TEXT = {"type": "string"}

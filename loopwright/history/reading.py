@@ -85,10 +85,17 @@ def source_of(letter: Message) -> Position | None:
     return None
 
 
+def settles_letter(entry: Entry) -> bool:
+    """Whether the entry says what became of a dead letter: it is none itself, and changes no workflow."""
+    return entry.message is not None and entry.message.type == schemas.LETTER_SETTLED
+
+
 def is_orphan(entry: Entry) -> bool:
-    """Whether the entry speaks of no workflow: an unreadable record without a key, or the dead letter of one."""
+    """Whether the entry makes no workflow known: an unreadable record without a key, the dead letter of one, what became of a letter."""
     if entry.message is None:
         return not entry.workflow
+    if settles_letter(entry):
+        return True
     if entry.message.type != schemas.REJECTED:
         return False
     source = source_of(entry.message)

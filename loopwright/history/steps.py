@@ -77,8 +77,10 @@ def step_of(entry: Entry, results: str, dead_letters: str) -> Step:
     if message is None:
         detail = {"cause": entry.cause, "why": entry.why, "remedy": entry.remedy}
         return Step(Kind.REJECTED, 0, "", entry.logged_ms, entry.at, f"cannot be read: {entry.cause}: {entry.why}", detail)
-    if entry.at.topic == dead_letters:
-        teller: Teller = _dead_letter
+    if message.type == schemas.LETTER_SETTLED:
+        teller: Teller = _letter_settled
+    elif entry.at.topic == dead_letters:
+        teller = _dead_letter
     elif entry.at.topic == results:
         teller = _result
     else:
@@ -207,6 +209,13 @@ def _dead_letter(message: Message) -> Told:
         "original": data.get("original"),
     }
     return Kind.DEAD_LETTER, f"{where}{': '.join(part for part in (cause, why) if part) or 'no reason given'}", detail
+
+
+def _letter_settled(message: Message) -> Told:
+    data = message.data
+    by, reason = (text(data.get(name)) for name in ("by", "reason"))
+    summary = f"dead letter {text(data.get('position'))} {text(data.get('action'))}"
+    return Kind.SIGNAL, summary + (f" by {by}" if by else "") + (f": {reason}" if reason else ""), {"data": data}
 
 
 def _progress(message: Message) -> Told:

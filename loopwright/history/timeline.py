@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from loopwright.history.reading import Entry, Position, is_orphan, read_entry
+from loopwright.history.reading import Entry, Position, is_orphan, read_entry, settles_letter
 from loopwright.history.steps import Step, step_of
 from loopwright.history.view import WorkflowView, view_of
 from loopwright.settings import Limits, Topics
@@ -26,7 +26,7 @@ class Timeline:
         if entry is None:
             return None
         self.records += 1
-        if entry.at.topic == self._topics.dead_letters:
+        if entry.at.topic == self._topics.dead_letters and not settles_letter(entry):
             self._letters.add(entry.at)
         self._entries.setdefault(entry.workflow, {})[entry.at] = entry
         self._views.pop(entry.workflow, None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from loopwright import schemas
 from loopwright.history.order import in_order
-from loopwright.history.reading import Entry, number, text, tokens_in, whole
+from loopwright.history.reading import Entry, number, settles_letter, text, tokens_in, whole
 from loopwright.history.steps import Kind, Step, decision_detail, shown_time, step_of, with_ignored
 from loopwright.message import Message
 from loopwright.settings import Limits, Topics
@@ -152,6 +152,8 @@ def view_of(workflow: str, entries: Sequence[Entry], topics: Topics, limits: Lim
 def _take(story: _Story, entry: Entry, topics: Topics, limits: Limits, default_team: str) -> str:
     """Take `entry` into the story; why it has no effect, or nothing."""
     message = entry.message
+    if settles_letter(entry):
+        return ""
     if entry.at.topic == topics.dead_letters:
         story.dead_letters += 1
     if message is None or entry.at.topic == topics.dead_letters:
@@ -250,7 +252,7 @@ def _summed_up(workflow: str, story: _Story, ordered: list[Entry]) -> WorkflowVi
     usages = [answer.data.get("usage") for answer in story.answers.values()]
     used = [usage for usage in usages if isinstance(usage, dict)]
     document = _document(story)
-    times = [entry.logged_ms for entry in ordered]
+    times = [entry.logged_ms for entry in ordered if not settles_letter(entry)]
     return WorkflowView(
         workflow,
         status,
