@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 agents_app = typer.Typer(help="Agent definitions: what is published, whether a folder is right, publishing it.", no_args_is_help=True)
 app.add_typer(agents_app, name="agents")
+dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, trying it again, dropping it.", no_args_is_help=True)
+app.add_typer(dlq_app, name="dlq")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 Folder = Annotated[
@@ -58,6 +60,7 @@ def _millis(text: str | None, option: str) -> int | None:
 
 
 Workflow = Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")]
+LetterId = Annotated[str, typer.Argument(help="Its position, as in 0-17, or enough of the beginning of its record's id.", metavar="ID")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)]
 
 
@@ -179,6 +182,61 @@ def cancel(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> 
     from loopwright.cli.control import cancel
 
     cancel(_settings(), workflow, reason, as_json)
+
+
+@dlq_app.command("list")
+def dlq_list(
+    cause: Annotated[str, typer.Option(help="Only those with this cause, as in invalid-json.", show_default=False)] = "",
+    every: Annotated[bool, typer.Option("--all", help="Those that were retried or dropped as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the open dead letters, oldest first."""
+    from loopwright.cli.dlq import list_letters
+
+    list_letters(_settings(), cause, every, as_json)
+
+
+@dlq_app.command("show")
+def dlq_show(letter: LetterId, as_json: AsJson = False) -> None:
+    """Show everything about a dead letter, with the original bytes."""
+    from loopwright.cli.dlq import show_letter
+
+    show_letter(_settings(), letter, as_json)
+
+
+@dlq_app.command("retry")
+def dlq_retry(
+    letter: Annotated[str, typer.Argument(help="Its position, or the beginning of its record's id.", metavar="[ID]")] = "",
+    *,
+    cause: Annotated[str, typer.Option(help="All open ones with this cause.", show_default=False)] = "",
+    all_open: Annotated[bool, typer.Option("--all-open", help="All open ones.")] = False,
+    edit: Annotated[str, typer.Option(help="Send these bytes instead of the original ones.", metavar="FILE|-", show_default=False)] = "",
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Try it again: a refused record is written again where it stood, a call that was given up resumes its parked workflow.
+
+    A resumed workflow decides anew. Its next call belongs to a new hop and has a new Idempotency-Key: the agent takes it for a new call.
+    """
+    from loopwright.cli.dlq import Chosen, retry
+
+    if sum(map(bool, (letter, cause, all_open))) != 1:
+        raise typer.BadParameter("name one dead letter, or give --cause, or --all-open", param_hint="ID")
+    if edit and not letter:
+        raise typer.BadParameter("a correction is for one dead letter: name it", param_hint="--edit")
+    raise typer.Exit(retry(_settings(), Chosen(letter, cause), edit, reason, as_json))
+
+
+@dlq_app.command("drop")
+def dlq_drop(
+    letter: LetterId,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Mark a dead letter as dropped. It stays in the log."""
+    from loopwright.cli.dlq import drop
+
+    drop(_settings(), letter, reason, as_json)
 
 
 @agents_app.command("list")
