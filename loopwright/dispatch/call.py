@@ -36,6 +36,7 @@ def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gate
         "url": definition.endpoint,
         "timeout_ms": definition.timeout_ms,
         "concurrency": {"key": f"{definition.team}/{definition.name}", "limit": definition.concurrency},
+        "allow": list(definition.allow_addresses),
         "headers": {
             "content-type": "application/json",
             "accept": "application/json",

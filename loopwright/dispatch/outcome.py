@@ -13,7 +13,9 @@ from loopwright.json_strict import JsonRefused, read_object
 from loopwright.registry.catalogue import Agent
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
-FINAL_ERRORS = frozenset({"TlsError", "InvalidUrl", "ResponseTooLarge", "NotUtf8", "InvalidHeader", "InvalidCall", "Redirected"})
+FINAL_ERRORS = frozenset(
+    {"TlsError", "InvalidUrl", "ResponseTooLarge", "NotUtf8", "InvalidHeader", "InvalidCall", "Redirected", "AddressRefused"}
+)
 NESTING = 64
 
 

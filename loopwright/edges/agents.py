@@ -1,4 +1,5 @@
-"""POSTs to agents: one call, one outcome. The agent is not trusted: its body is capped, redirects are not followed, its time is limited.
+"""POSTs to agents: one call, one outcome. The agent is not trusted: its body is capped, redirects are not followed, its time is limited,
+and where it may be is limited too (see `loopwright.edges.guard`).
 What the status means is for the dispatcher to decide; here it is carried as it came.
 """
 
@@ -10,7 +11,9 @@ from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractResolver
 
+from loopwright.edges.guard import AddressRefused, guarded_connector
 from loopwright.edges.outcome import said, since_ms, unicode
 from loopwright.edges.translate import http_error
 from loopwright.settings import Settings
@@ -35,40 +38,42 @@ class _Failed(Exception):
 class AgentPerformer:
     """Implements `loopwright.step.Performer` for the dispatcher.
 
-    {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}}
+    {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}, "allow": [network, ...]}
         -> {"status", "headers": {lower-case name: value, of KEPT_HEADERS}, "body": text, "duration_ms", "waited_ms"}
         or {"error": {"class", "message"}, "status" where one came, "duration_ms", "waited_ms"}
 
     Error classes: ConnectionRefused, ConnectionReset, ConnectionFailed, DnsFailure, TlsError, Timeout, ResponseTooLarge, NotUtf8,
-    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, Internal. `timeout_ms` covers the call from the connection to the
-    last byte of the answer; the wait for one of the agent's `limit` slots (`waited_ms`) comes before. The limit holds within one performer.
+    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, AddressRefused, Internal.
+    `timeout_ms` covers the call from the connection to the last byte of the answer; the wait for one of the agent's `limit` slots
+    (`waited_ms`) comes before. The limit holds within one performer. `allow` opens networks that the address guard refuses.
     """
 
-    def __init__(self, settings: Settings, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(self, settings: Settings, max_response_bytes: int = MAX_RESPONSE_BYTES, resolver: AbstractResolver | None = None) -> None:
         self._settings = settings
         self._limit = max_response_bytes
+        self._resolver = resolver
         self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[tuple[str, ...], aiohttp.ClientSession] = {}  # by what is allowed: a connection is open to nobody else
 
     async def open(self) -> None:
         """Make the session; connects to nothing."""
         self._opened()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
+    def _opened(self, allow: tuple[str, ...] = ()) -> aiohttp.ClientSession:
+        if allow not in self._sessions:
+            self._sessions[allow] = aiohttp.ClientSession(
+                connector=guarded_connector(allow, self._resolver, _IDLE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 headers={"User-Agent": "loopwright", "Accept": "application/json", "Accept-Encoding": "identity"},
             )
-        return self._session
+        return self._sessions[allow]
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            session, self._session = self._session, None
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def perform(self, call: Call) -> bytes:
@@ -92,18 +97,21 @@ class AgentPerformer:
     async def _within(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         timeout_ms = int(payload["timeout_ms"])
         headers, url = _checked(payload.get("headers") or {}), str(payload["url"])
+        session = self._opened(tuple(map(str, payload.get("allow") or ())))
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await self._post(url, headers, str(payload["body"]).encode())
+                return await self._post(session, url, headers, str(payload["body"]).encode())
         except TimeoutError:
             raise _Failed("Timeout", f"no complete answer within {timeout_ms} ms") from None
         except _Failed:
             raise
+        except AddressRefused as refused:
+            raise _Failed("AddressRefused", said(refused)) from refused
         except Exception as error:
             raise _Failed(http_error(error), _detail(error)) from error
 
-    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-        async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as response:
+    async def _post(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
             raw, whole = await self._read(response)
             kept = {name: unicode(response.headers[name]) for name in KEPT_HEADERS if name in response.headers}
             return {"status": response.status, "headers": kept, "body": self._text(raw, whole, response.status)}

@@ -11,6 +11,7 @@ import orjson
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from loopwright.errors import InvalidDefinition
+from loopwright.registry.addresses import network_of
 from loopwright.registry.durations import to_ms
 
 MAX_MS = 7 * 24 * 3_600_000
@@ -32,6 +33,10 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    return str(network_of(value))
+
+
 def _name(value: str) -> str:
     if value == "none":
         raise ValueError("is what a router answers when no agent fits, so no agent may be called so")
@@ -39,6 +44,7 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64), AfterValidator(_name)]
+Allowed = Annotated[str, AfterValidator(_network)]
 Millis = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=MAX_MS, strict=True)]
 
 
@@ -79,7 +85,8 @@ class AgentDefinition(Part):
     """One agent in one version.
 
     `input` and `output` are JSON Schemas (2020-12) of type object with `properties`; `loopwright.registry.contract.Contract` compiles them.
-    `after` names agents of the same team; `concurrency` is the number of calls at a time per operator instance.
+    `after` names agents of the same team; `concurrency` is the number of calls at a time per operator instance. `allow_addresses` are
+    networks that this agent may be called in although agents are never called there (see `loopwright.registry.addresses`).
     """
 
     name: Name
@@ -99,6 +106,7 @@ class AgentDefinition(Part):
     concurrency: int = Field(32, ge=1, le=10_000, strict=True)
     cost: Cost = Cost()
     auth: Auth = Auth()
+    allow_addresses: tuple[Allowed, ...] = Field((), max_length=64)
     examples: tuple[Any, ...] = ()
 
     @property
@@ -107,8 +115,12 @@ class AgentDefinition(Part):
         return f"{self.team}/{self.name}@{self.version}"
 
     def to_json(self) -> bytes:
-        """The definition as JSON, the same bytes for the same definition."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        """The definition as JSON, the same bytes for the same definition.
+
+        An empty `allow_addresses` is left out: readers from before that field refuse one that they do not know.
+        """
+        left_out = set() if self.allow_addresses else {"allow_addresses"}
+        return orjson.dumps(self.model_dump(mode="json", exclude=left_out), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def from_json(cls, value: bytes) -> Self:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 import pytest
+from aiohttp.abc import AbstractResolver
 
 from loopwright.edges.agents import AgentPerformer
 from loopwright.settings import read_settings
@@ -254,3 +255,81 @@ def test_an_environment_proxy_is_not_asked(agents, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     [outcome] = perform(payload(agents.agent("a", behave.echoing())))
     assert outcome["status"] == 200
+
+
+class Resolver(AbstractResolver):
+    """Gives the next of these answers each time it is asked, and the last one from then on."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    async def resolve(self, host, port=0, family=socket.AF_INET):
+        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in found]
+        return [
+            {"hostname": host, "host": address, "port": port, "family": family, "proto": 0, "flags": 0}
+            for address, family in zip(found, families, strict=True)
+        ]
+
+    async def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["169.254.169.254", "169.254.10.5", "0.0.0.0", "[::]", "[fe80::1]", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "224.0.0.1"],
+)
+def test_an_address_that_is_never_called_is_refused_before_anything_is_sent(host):
+    [outcome] = perform(payload(f"http://{host}:1/latest/meta-data"))
+    assert outcome["error"]["class"] == "AddressRefused"
+    assert "allow_addresses" in outcome["error"]["message"]
+    assert outcome["duration_ms"] < 1000
+
+
+@pytest.mark.parametrize("found", [["169.254.10.5"], ["fe80::1%1"], ["::ffff:169.254.169.254"], ["fe80::1", "169.254.10.5"]])
+def test_a_name_is_refused_by_what_it_resolves_to(found):
+    [outcome] = perform(payload("http://agent.example:1/"), resolver=Resolver(found))
+    assert outcome["error"]["class"] == "AddressRefused"
+    assert f"agent.example resolves to {found[0]}, a" in outcome["error"]["message"]
+
+
+def test_of_a_name_s_addresses_only_those_that_may_be_called_are(agents):
+    url = agents.agent("a", behave.echoing()).replace("127.0.0.1", "agent.example")
+    [outcome] = perform(payload(url), resolver=Resolver(["169.254.10.5", "127.0.0.1"]))
+    assert outcome["status"] == 200
+
+
+def test_a_name_that_changes_its_address_between_two_calls_is_refused(agents):
+    port = agents.agent("a", behave.answering({}, connection="close")).split(":")[2]
+
+    async def run():
+        performer = AgentPerformer(read_settings(), resolver=Resolver(["127.0.0.1"], ["169.254.169.254"]))
+        outcomes = []
+        for _ in range(2):
+            outcomes.append(json.loads(await performer.perform(Call("1", json.dumps(payload(f"http://agent.example:{port}")).encode()))))
+            performer._opened().connector.clear_dns_cache()
+        await performer.close()
+        return outcomes
+
+    first, second = asyncio.run(run())
+    assert first["status"] == 200
+    assert second["error"]["class"] == "AddressRefused"
+
+
+def test_a_definition_opens_a_network_for_its_own_calls_alone(agents):
+    url = agents.agent("a", behave.echoing()).replace("127.0.0.1", "0.0.0.0")  # which leads to loopback
+    opened, shut = payload(url) | {"allow": ["0.0.0.0/32"]}, payload(url)
+
+    async def run():
+        performer = AgentPerformer(read_settings())
+        outcomes = [json.loads(await performer.perform(Call("1", json.dumps(given).encode()))) for given in (opened, shut, opened)]
+        await performer.close()
+        return outcomes
+
+    first, second, third = asyncio.run(run())
+    assert (first["status"], third["status"]) == (200, 200)
+    assert second["error"]["class"] == "AddressRefused", "a connection that is open for the one is not there for the other"
+
+
+def test_a_network_that_is_none_is_the_payload_s_fault():
+    assert error_of(payload("http://127.0.0.1:1/") | {"allow": ["here"]}) == "InvalidCall"

@@ -78,6 +78,12 @@ def test_a_decision_becomes_one_call_with_a_stable_key() -> None:
     assert headers["idempotency-key"] != called(decider(), step.state, 2)[1]["headers"]["idempotency-key"]
 
 
+def test_what_a_definition_allows_goes_with_its_calls() -> None:
+    assert orjson.loads(decider().on_record("w", None, decision(), NOW).calls[0].payload)["allow"] == []
+    opened = decider(allow_addresses=("169.254.10.0/24",)).on_record("w", None, decision(), NOW)
+    assert orjson.loads(opened.calls[0].payload)["allow"] == ["169.254.10.0/24"]
+
+
 def test_the_second_decision_for_a_hop_is_ignored() -> None:
     made = decider()
     first, _ = called(made)
@@ -173,6 +179,7 @@ def test_when_the_attempts_are_used_up_the_failure_and_a_dead_letter_are_written
         ({"status": 202, "headers": {}, "body": ""}, "UnexpectedAccepted", False),
         ({"error": {"class": "Timeout", "message": "slow"}}, "Timeout", True),
         ({"error": {"class": "TlsError", "message": "self-signed"}}, "TlsError", False),
+        ({"error": {"class": "AddressRefused", "message": "169.254.169.254"}}, "AddressRefused", False),
     ],
 )
 def test_each_kind_of_failure_is_told_apart(outcome: dict[str, Any], kind: str, retryable: bool) -> None:

@@ -43,6 +43,15 @@ def test_the_json_is_pinned() -> None:
     )
 
 
+def test_allowed_networks_travel_with_the_definition_and_are_left_out_where_there_are_none() -> None:
+    definition = AgentDefinition.model_validate({**MINIMAL, "allow_addresses": ["169.254.10.0/24", "fe80::1"]})
+    assert definition.allow_addresses == ("169.254.10.0/24", "fe80::1/128")
+    assert AgentDefinition.from_json(definition.to_json()) == definition
+    before_the_field = AgentDefinition.model_validate(MINIMAL).to_json()
+    assert b"allow_addresses" not in before_the_field
+    assert AgentDefinition.from_json(before_the_field).allow_addresses == ()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -71,6 +80,10 @@ def test_the_json_is_pinned() -> None:
         ("retry", {"multiplier": 0.5}),
         ("auth", {"type": "basic"}),
         ("cost", {"per_call": float("nan")}),
+        ("allow_addresses", ["169.254.10.1/24"]),
+        ("allow_addresses", ["here"]),
+        ("allow_addresses", "169.254.10.0/24"),
+        ("allow_addresses", [1]),
         ("colour", "red"),
     ],
 )
