@@ -169,6 +169,17 @@ def trace(
 
 
 @app.command()
+def verify(
+    since: Annotated[str | None, typer.Option(help="Only workflows with a record that young, as in 10m.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove from the logs that nothing was lost, done twice or made up; exit code 1 when something was."""
+    from loopwright.cli.verify import verify
+
+    raise typer.Exit(verify(_settings(), _millis(since, "--since"), as_json))
+
+
+@app.command()
 def resume(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> None:
     """Set a parked workflow going again; agents that failed may be called again."""
     from loopwright.cli.control import resume
