@@ -63,14 +63,15 @@ SELECT workflow, logged_at,
   JSON_VALUE(record, '$.data.duration_ms' RETURNING INTEGER) AS duration_ms
 FROM workflow_results;
 
--- What could not be processed, and where it stood.
+-- What could not be processed, and where it stood; settled or not (`loopwright dlq list` tells which).
 CREATE TEMPORARY VIEW dead_letters AS
 SELECT workflow, logged_at,
   JSON_VALUE(record, '$.data.cause') AS cause,
   JSON_VALUE(record, '$.data.stage') AS stage,
   JSON_VALUE(record, '$.data.why') AS why,
   JSON_VALUE(record, '$.data.topic') AS `topic`
-FROM agent_dead_letters;
+FROM agent_dead_letters
+WHERE JSON_VALUE(record, '$.type') IS DISTINCT FROM 'loopwright.dead-letter.settled';
 
 -- Each agent's work: calls, mean and longest duration.
 CREATE TEMPORARY VIEW agent_work AS

@@ -217,7 +217,7 @@ def dlq_show(letter: LetterId, as_json: AsJson = False) -> None:
 
 @dlq_app.command("retry")
 def dlq_retry(
-    letter: Annotated[str, typer.Argument(help="Its position, or the beginning of its record's id.", metavar="[ID]")] = "",
+    letter: Annotated[str, typer.Argument(help="Its position, or the beginning of its record's id.", metavar="ID")] = "",
     *,
     cause: Annotated[str, typer.Option(help="All open ones with this cause.", show_default=False)] = "",
     all_open: Annotated[bool, typer.Option("--all-open", help="All open ones.")] = False,
