@@ -7,6 +7,7 @@ import base64
 from typing import Any
 
 from loopwright import schemas
+from loopwright.masking import masked
 from loopwright.message import Message, Rejected, encode, headers_of, record_id
 from loopwright.step import Emit
 
@@ -29,8 +30,8 @@ def original_bytes(data: dict[str, Any]) -> bytes:
 
 
 def dead_letter(rejected: Rejected, topic: str, stage: str, now_ms: int = 0) -> Emit:
-    """The dead letter, for `topic`, of a record that `stage` refused."""
-    record = rejected.record
+    """The dead letter, for `topic`, of a record that `stage` refused. Its reason is masked; its original bytes are whole."""
+    record, why = rejected.record, masked(rejected.why)
     where = f"{record.topic}-{record.partition}-{record.offset}"
     message = Message(
         id=record_id(where, 0, stage, schemas.REJECTED),
@@ -41,7 +42,7 @@ def dead_letter(rejected: Rejected, topic: str, stage: str, now_ms: int = 0) -> 
         data={
             "cause": rejected.cause,
             "stage": stage,
-            "why": rejected.why,
+            "why": why,
             "remedy": rejected.remedy,
             "topic": record.topic,
             "partition": record.partition,
@@ -55,6 +56,6 @@ def dead_letter(rejected: Rejected, topic: str, stage: str, now_ms: int = 0) -> 
         "__connect.errors.offset": str(record.offset).encode(),
         "__connect.errors.stage": stage.encode(),
         "__connect.errors.exception.class.name": rejected.cause.encode(),
-        "__connect.errors.exception.message": rejected.why.encode("utf-8", "replace"),
+        "__connect.errors.exception.message": why.encode("utf-8", "replace"),
     }
     return Emit(topic, message.workflow.encode(), encode(message), headers)

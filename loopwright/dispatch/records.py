@@ -9,6 +9,7 @@ from loopwright import schemas
 from loopwright.deadletter import original
 from loopwright.dispatch.outcome import Failure, Replied
 from loopwright.dispatch.state import DispatchState
+from loopwright.masking import masked
 from loopwright.message import Message, encode, headers_of, record_id, trace_of
 from loopwright.step import Emit
 
@@ -52,7 +53,7 @@ def replied(workflow: str, state: DispatchState, branch: str, reply: Replied, no
 
 def agent_failed(workflow: str, state: DispatchState, branch: str, failure: Failure, now_ms: int) -> Message:
     """The record that the dispatcher gave up on an agent."""
-    error = {"class": failure.kind, "message": failure.message}
+    error = {"class": failure.kind, "message": masked(failure.message)}
     data = _call_data(state, branch, now_ms) | {"error": error, "status": failure.status, "retryable": failure.retryable}
     return _record(workflow, state, branch, schemas.FAILED, data, now_ms)
 
@@ -65,10 +66,11 @@ def settled(workflow: str, state: DispatchState, decided: dict[str, Any], now_ms
 
 def failure_letter(workflow: str, state: DispatchState, branch: str, failure: Failure, failed: Message, topic: str) -> Emit:
     """The dead letter of a call that was given up: its input, why, and how to go on."""
+    why = masked(failure.message)
     data = failed.data | {
         "cause": failure.kind,
         "stage": "dispatch",
-        "why": failure.message,
+        "why": why,
         "remedy": f"mend the agent; the workflow went on with another one, or is parked: `loopwright resume {workflow}`",
         "original": original(orjson.dumps(state.branches[branch].input)),
     }
@@ -76,6 +78,6 @@ def failure_letter(workflow: str, state: DispatchState, branch: str, failure: Fa
     headers = headers_of(letter) | {
         "__connect.errors.stage": b"dispatch",
         "__connect.errors.exception.class.name": failure.kind.encode("utf-8", "replace"),
-        "__connect.errors.exception.message": failure.message.encode("utf-8", "replace"),
+        "__connect.errors.exception.message": why.encode("utf-8", "replace"),
     }
     return Emit(topic, workflow.encode(), encode(letter), headers)

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from loopwright.masking import MASK, is_secret, masked
 from loopwright.retry import backoff_ms
 from loopwright.routing.answer import NOBODY, read_answer
 from loopwright.routing.request import Ask, Decision, RouteRequest, towards
@@ -86,18 +87,24 @@ def prompt(request: RouteRequest) -> str:
 
 
 def render(fields: dict[str, Any], limit: int) -> str:
-    """The fields as compact JSON of at most `limit` characters: invisible characters stripped, long texts cut, then the whole cut."""
+    """The fields as compact JSON of at most `limit` characters: secrets masked, invisible characters stripped, long texts cut, then the
+    whole cut."""
     text = orjson.dumps(_shortened(fields)).decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _shortened(value: Any) -> Any:
     if isinstance(value, str):
-        clean = INVISIBLE.sub("", value)
+        clean = masked(INVISIBLE.sub("", value))
         return clean if len(clean) <= LONGEST_TEXT else clean[: LONGEST_TEXT - 1] + "…"
     if isinstance(value, dict):
-        return {_shortened(name): _shortened(item) for name, item in value.items()}
+        return {_shortened(name): _masked_or_shortened(name, item) for name, item in value.items()}
     return [_shortened(item) for item in value] if isinstance(value, list) else value
+
+
+def _masked_or_shortened(name: str, value: Any) -> Any:
+    hidden = value is not None and not isinstance(value, bool) and is_secret(INVISIBLE.sub("", name))
+    return MASK if hidden else _shortened(value)
 
 
 def _decision(request: RouteRequest, outcome: dict[str, Any], answer: dict[str, Any]) -> Decision:

@@ -1,0 +1,58 @@
+"""Secrets out of text that people and models read: prompts, reasons, error messages. What looks like a secret becomes `***`.
+
+It goes by shape and by name, so it finds what is well known and no more; it is no reason to put a secret into a document.
+"""
+
+import re
+
+MASK = "***"
+MARKS = (
+    *("password", "passwd", "secret", "token", "api_key", "api-key", "apikey", "authorization", "bearer", "private key-----", "eyj"),
+    *("sk-", "sk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "aiza", "xox", "://"),
+)
+_ENDING = r"(?:password|passwd|secret|token|api[_-]?key|authorization)"
+_NAME = rf"[\w-]{{0,40}}{_ENDING}"
+_SECRETS = re.compile(
+    "|".join(  # one group per line at most: what stands before the secret, and stays
+        (
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
+            rf'("{_NAME}"\s*:\s*")(?:[^"\\]|\\.)*+',  # "name": "value", perhaps cut off
+            rf"('{_NAME}'\s*:\s*')(?:[^'\\]|\\.)*+",  # as Python writes it
+            rf'(\\"{_NAME}\\"\s*:\s*\\")(?:[^"\\]|\\[^"\\]|\\\\(?:\\.|[^\\"]))*+',  # JSON within a JSON string
+            rf'(\\{{2,15}}"{_NAME}\\{{2,15}}"\s*:\s*\\{{2,15}}")[^"]*+',  # and deeper
+            rf"""((?:\\{{0,15}}["']){_NAME}(?:\\{{0,15}}["'])\s*:\s*)(?:-?\d[\d.eE+-]*+|[\[{{][^\]}}]*+[\]}}]?)""",
+            r"((?<![\w-])authorization\s*[:=]\s*)(?:(?:basic|bearer|digest|token|apikey|negotiate)\s+)?[^\s,;\"'\\]++",
+            rf"((?<![\w-]){_NAME}=)(?!=)[^\s&,;\"'<>\\]++",  # in queries and command lines
+            r"((?<![\w-])(?:password|passwd|api[_-]?key):\s*)(?:[^\s,;\"'<>\\]++)",
+            r"((?<![\w-])bearer\s+)(?!(?:authentication|authorization|realm)\b)[A-Za-z0-9._~+/=-]{8,}+",
+            r"(://[^/\s:@\"']{0,256}:)[^/\s?#]{1,512}(?=@)",  # user:password@host
+            r"(?<![\w-])(?:sk-[\w-]{12,}+|[sr]k_(?:live|test)_\w{8,}+|gh[pousr]_[A-Za-z0-9]{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+)",
+            r"(?<![\w-])(?:xox[a-z]-[A-Za-z0-9-]{8,}+|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w))|(?-i:AIza)[\w-]{30,}+)",
+            r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*+",  # a JSON Web Token
+        )
+    ),
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
+_SECRET_NAME = re.compile(rf"[\w-]*?{_ENDING}", re.ASCII | re.IGNORECASE)
+_PASSES = 8
+
+
+def masked(text: str) -> str:
+    """`text` with `***` for every secret in it. Masking twice is masking once; it never raises."""
+    for _ in range(_PASSES):  # as a rule one that finds, and one that finds nothing more
+        lowered = text.lower()
+        if not any(mark in lowered for mark in MARKS):
+            return text
+        before, text = text, _SECRETS.sub(_mask, text)
+        if text == before:
+            return text
+    return MASK  # somebody tries hard
+
+
+def is_secret(name: str) -> bool:
+    """Whether the field `name` holds a secret by what it is called: `password`, `client_secret`, `x-api-key`, ..."""
+    return _SECRET_NAME.fullmatch(name) is not None
+
+
+def _mask(found: re.Match[str]) -> str:
+    return (found[found.lastindex] if found.lastindex else "") + MASK
