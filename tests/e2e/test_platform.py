@@ -190,12 +190,13 @@ def test_after_a_crash_the_job_resumes_from_its_newest_checkpoint(platform: Stac
 
 def test_a_job_that_cannot_be_built_is_refused_with_its_own_words(platform: Stack) -> None:
     before = platform.jobs.current()
+    assert before is not None
     with pytest.raises(PlatformFailed) as refused:
         platform.jobs.submit(Job(HERE / "platform_job.py", ["wrong"]), seconds=60)
     assert "ValueError: this job cannot be built" in refused.value.why
-    assert platform.jobs.current() is not None
-    assert before is not None
-    assert platform.jobs.current().id == before.id  # type: ignore[union-attr]
+    after = platform.jobs.current()
+    assert after is not None
+    assert after.id == before.id
 
 
 def test_a_broker_keeps_its_records_when_it_restarts_on_another_port(tmp_path: Path, jars: Jars) -> None:

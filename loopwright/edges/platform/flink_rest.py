@@ -63,7 +63,7 @@ class FlinkRest:
     def job(self, job: str) -> JobInfo:
         """All about one job."""
         said = self._call("GET", f"/jobs/{job}")
-        points = self._call("GET", f"/jobs/{job}/checkpoints")
+        points = self._detail(f"/jobs/{job}/checkpoints")
         last = (points.get("latest") or {}).get("completed") or {}
         failed = (points.get("latest") or {}).get("failed") or {}
         vertices = said.get("vertices", [])
@@ -83,7 +83,7 @@ class FlinkRest:
 
     def exception(self, job: str) -> str | None:
         """The first lines of the newest failure's root cause; None where there was none."""
-        entries = self._call("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        entries = self._detail(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         return root_cause(entries[0].get("stacktrace", "")) if entries else None
 
     def cancel(self, job: str, seconds: float) -> bool:
@@ -110,6 +110,13 @@ class FlinkRest:
     def _restarts(self, job: str) -> int:
         said = self._get_list(f"/jobs/{job}/metrics?get=numRestarts")
         return int(float(said[0]["value"])) if said else 0
+
+    def _detail(self, path: str) -> dict[str, Any]:
+        """What a job says of itself beyond its state; empty where it has nothing to say yet, which is no sign that the job is unknown."""
+        try:
+            return self._call("GET", path)
+        except NotFound:
+            return {}
 
     def _get_list(self, path: str) -> list[dict[str, Any]]:
         try:

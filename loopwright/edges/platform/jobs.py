@@ -14,7 +14,7 @@ from loopwright.edges.platform.flink_rest import FINAL, FlinkRest, JobInfo
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.processes import Command, Processes
 from loopwright.edges.platform.waiting import failed, wait_for
-from loopwright.errors import LoopwrightError, PlatformFailed
+from loopwright.errors import LoopwrightError, NotFound, PlatformFailed
 
 CLIENT = "client"
 _CLIENT_MAIN = "org.apache.flink.client.cli.CliFrontend"
@@ -82,13 +82,27 @@ class Jobs:
         log = self.layout.log("taskmanager-1")
         raise PlatformFailed("the job does not run", why, f"read {log} and {self.layout.log('jobmanager')}")
 
-    def current(self) -> JobInfo | None:
-        """The job that was submitted last, if the cluster still knows it."""
-        noted = self._noted()
-        try:
-            return self.rest.job(noted) if noted else None
-        except LoopwrightError:
-            return None
+    def current(self, seconds: float = 15) -> JobInfo | None:
+        """The job that was submitted last; None where the cluster does not know it.
+
+        Not to know is not to be sure: a cluster that gives no clear answer is asked again for `seconds`, and then its error is raised.
+        """
+        noted, last = self._noted(), LoopwrightError("Flink gave no answer")
+
+        def attempt() -> list[JobInfo | None] | None:
+            nonlocal last
+            try:
+                return [self.rest.job(noted)]
+            except NotFound:
+                return [None]
+            except LoopwrightError as error:
+                last = error
+                return None
+
+        found = wait_for(attempt, seconds) if noted else [None]
+        if found is None:
+            raise last
+        return found[0]
 
     def running(self) -> bool:
         """Whether every task of the current job runs."""
@@ -101,7 +115,10 @@ class Jobs:
 
     def stop(self, seconds: float = 60) -> Path | None:
         """Stop the current job with a savepoint if it runs; cancel it when that fails (its checkpoints stay). Returns the savepoint."""
-        info = self.current()
+        try:
+            info = self.current()
+        except LoopwrightError:
+            return None  # it is stopped with its cluster, and resumes from its newest checkpoint
         if info is None or info.state in FINAL:
             return None
         if info.running:

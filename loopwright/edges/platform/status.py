@@ -13,6 +13,7 @@ from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.processes import Started
 from loopwright.edges.platform.services import healthy
 from loopwright.edges.platform.stack import ARCHIVES, Stack
+from loopwright.errors import LoopwrightError
 
 State = Literal["running", "stopped", "broken"]
 
@@ -78,11 +79,18 @@ def expected_names(config: StackConfig) -> list[str]:
 
 def job_status(stack: Stack) -> JobStatus:
     """The job that was submitted last, as Flink sees it now."""
-    info = stack.jobs.current() if stack.processes.running(flink.JOB_MANAGER) is not None else None
+    info = _current(stack) if stack.processes.running(flink.JOB_MANAGER) is not None else None
     if info is None:
         point = stack.jobs.resume_point() if stack.layout.mark.exists() else None
         return JobStatus(None, "none", 0, 0, None, 0, str(point) if point else None, None, False, None)
     return _job(info)
+
+
+def _current(stack: Stack) -> JobInfo | None:
+    try:
+        return stack.jobs.current(seconds=2)
+    except LoopwrightError:
+        return None  # what is wrong with the JobManager is said in its own line
 
 
 def _job(info: JobInfo) -> JobStatus:
