@@ -12,25 +12,27 @@ MARKS = (
 )
 _ENDING = r"(?:password|passwd|secret|token|api[_-]?key|authorization)"
 _NAME = rf"[\w-]{{0,40}}{_ENDING}"
+_QUOTED = (  # one group per line at most: what stands before the secret, and stays
+    rf'("{_NAME}"\s*:\s*")(?:[^"\\]|\\.)*+',  # "name": "value", perhaps cut off
+    rf"('{_NAME}'\s*:\s*')(?:[^'\\]|\\.)*+",  # as Python writes it
+    rf'(\\"{_NAME}\\"\s*:\s*\\")(?:[^"\\]|\\[^"\\]|\\\\(?:\\.|[^\\"]))*+',  # JSON within a JSON string
+    rf'(\\{{2,15}}"{_NAME}\\{{2,15}}"\s*:\s*\\{{2,15}}")[^"]*+',  # and deeper
+    rf"""((?:\\{{0,15}}["']){_NAME}(?:\\{{0,15}}["'])\s*:\s*)(?:-?\d[\d.eE+-]*+|[\[{{][^\]}}]*+[\]}}]?)""",
+)
+_WORDS = (
+    r"(authorization\s*[:=]\s*[\"']?)(?:(?:basic|bearer|digest|token|apikey|negotiate)\s+)?[^\s,;\"'\\]++",
+    rf"({_NAME}=[\"']?)(?!=)[^\s&,;\"'<>\\]++",  # in queries and command lines
+    r"((?:password|passwd|api[_-]?key):\s*[\"']?)(?:[^\s,;\"'<>\\]++)",
+    r"(bearer\s+)(?!(?:authentication|authorization|realm)\b)[A-Za-z0-9._~+/=-]{8,}+",
+    r"sk-[\w-]{12,}+|[sr]k_(?:live|test)_\w{8,}+|gh[pousr]_[A-Za-z0-9]{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+",
+    r"xox[a-z]-[A-Za-z0-9-]{8,}+|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w))|(?-i:AIza)[\w-]{30,}+",
+    r"eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*+",  # a JSON Web Token
+)
 _SECRETS = re.compile(
-    "|".join(  # one group per line at most: what stands before the secret, and stays
-        (
-            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
-            rf'("{_NAME}"\s*:\s*")(?:[^"\\]|\\.)*+',  # "name": "value", perhaps cut off
-            rf"('{_NAME}'\s*:\s*')(?:[^'\\]|\\.)*+",  # as Python writes it
-            rf'(\\"{_NAME}\\"\s*:\s*\\")(?:[^"\\]|\\[^"\\]|\\\\(?:\\.|[^\\"]))*+',  # JSON within a JSON string
-            rf'(\\{{2,15}}"{_NAME}\\{{2,15}}"\s*:\s*\\{{2,15}}")[^"]*+',  # and deeper
-            rf"""((?:\\{{0,15}}["']){_NAME}(?:\\{{0,15}}["'])\s*:\s*)(?:-?\d[\d.eE+-]*+|[\[{{][^\]}}]*+[\]}}]?)""",
-            r"((?<![\w-])authorization\s*[:=]\s*)(?:(?:basic|bearer|digest|token|apikey|negotiate)\s+)?[^\s,;\"'\\]++",
-            rf"((?<![\w-]){_NAME}=)(?!=)[^\s&,;\"'<>\\]++",  # in queries and command lines
-            r"((?<![\w-])(?:password|passwd|api[_-]?key):\s*)(?:[^\s,;\"'<>\\]++)",
-            r"((?<![\w-])bearer\s+)(?!(?:authentication|authorization|realm)\b)[A-Za-z0-9._~+/=-]{8,}+",
-            r"(://[^/\s:@\"']{0,256}:)[^/\s?#]{1,512}(?=@)",  # user:password@host
-            r"(?<![\w-])(?:sk-[\w-]{12,}+|[sr]k_(?:live|test)_\w{8,}+|gh[pousr]_[A-Za-z0-9]{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+)",
-            r"(?<![\w-])(?:xox[a-z]-[A-Za-z0-9-]{8,}+|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w))|(?-i:AIza)[\w-]{30,}+)",
-            r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*+",  # a JSON Web Token
-        )
-    ),
+    rf"""(?=["'\\])(?:{"|".join(_QUOTED)})"""
+    rf"|(?<![\w-])(?=\w)(?:{'|'.join(_WORDS)})"
+    r"|(://[^/\s:@\"']{0,256}:)[^/\s?#]{1,512}(?=@)"  # user:password@host
+    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
     re.ASCII | re.IGNORECASE | re.DOTALL,
 )
 _SECRET_NAME = re.compile(rf"[\w-]*?{_ENDING}", re.ASCII | re.IGNORECASE)

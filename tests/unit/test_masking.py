@@ -59,6 +59,8 @@ PIECES += [*NAMES, *KEYS, PEM, PEM[:40], f'"password":"{SECRET}"', f"'token': '{
         f"https://user:p@{SECRET}@example.com/",
         f"GET /v1/a?x=1&api_key={SECRET}&y=2",
         f"password: {SECRET}",
+        f'password="{SECRET}"',
+        f"run --api-key='{SECRET}'",
         f'"password" : "ab\\"{SECRET}"',
         f'{{"a": {{"secret": ["{SECRET}", 1]}}}}',
         f"{{'token': '{SECRET}'}}",
@@ -124,7 +126,8 @@ def test_masking_twice_is_masking_once(text: str) -> None:
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_a_key_between_blanks_never_gets_through(before: str, after: str) -> None:
-    assert KEYS[0] not in masked(f"{before} {KEYS[0]} {after}")
+    key = "sk-proj-0nly8H3re7Yz6Xw5V"
+    assert key not in masked(f"{before} {key} {after}")
 
 
 @pytest.mark.parametrize(
