@@ -131,7 +131,7 @@ class Evidence:
             for life in self._lives(workflow, entries):
                 counts.update(_counts(life))
                 if life.began_ms <= kept_from_ms:
-                    counts["not_kept"] += 1
+                    counts["not_kept"] += bool(life.state or life.answers or life.decisions or life.results)
                 else:
                     findings += _broken(life, clock)
         counts["too_fresh"] = sum(finding.sure_ms > clock.now_ms for finding in findings)
@@ -219,44 +219,46 @@ def _acted_on(life: Life, clock: Clock) -> Iterator[Finding]:
     """Answers that no decision asked for, or a decision that was not the first."""
     taken = life.taken_up()
     for (hop, branch), group in _by_branch(life).items():
-        doers: dict[str, Told] = {}
-        for entry, answer in group:
-            doers.setdefault(_doer(answer), (entry, answer))
+        doers = {_doer(answer): entry for entry, answer in reversed(group)}
         if len(doers) > 1:
             what = f"hop {hop}, branch {branch or '-'} was answered by {' and by '.join(sorted(doers))}"
-            yield _finding(life, Invariant.SECOND_DECISION, what, (entry for entry, _ in doers.values()))
-        for entry, answer in doers.values():
+            yield _finding(life, Invariant.SECOND_DECISION, what, reversed(doers.values()))
+        for (doer, _), (entry, answer) in {(_doer(told[1]), told[1].causation): told for told in reversed(group)}.items():
             fitting = [at for at, decided in life.decisions if _fits(decided, answer)]
             if not fitting:
-                what = f"{_doer(answer)} answers hop {hop}, branch {branch or '-'}; no decision for this hop asks for it"
+                what = f"{doer} answers hop {hop}, branch {branch or '-'}; no decision for this hop asks for it"
                 yield _finding(life, Invariant.NO_DECISION, what, (entry,), entry.logged_ms + clock.skew_ms)
             elif len(doers) == 1 and (hop not in taken or not _fits(taken[hop][1], answer)):
                 first = [taken[hop][0]] if hop in taken else []
-                what = f"{_doer(answer)} answers hop {hop}, branch {branch or '-'}, which a later decision asked for, not the first"
+                what = f"{doer} answers hop {hop}, branch {branch or '-'}, which a later decision asked for, not the first"
                 yield _finding(life, Invariant.SECOND_DECISION, what, (*first, fitting[0], entry), entry.logged_ms + clock.skew_ms)
 
 
-def _outputs(group: Iterable[Told]) -> dict[bytes, Entry]:
-    """The first reply with each output."""
-    found: dict[bytes, Entry] = {}
+def _outputs(group: Iterable[Told]) -> dict[tuple[str, bytes], Entry]:
+    """The first reply with each output, by who gave it."""
+    found: dict[tuple[str, bytes], Entry] = {}
     for entry, answer in group:
         if answer.type == schemas.REPLIED:
-            found.setdefault(_canonical([_doer(answer), answer.data["output"], answer.data["next"]]), entry)
+            found.setdefault((_doer(answer), _canonical([answer.data["output"], answer.data["next"]])), entry)
     return found
 
 
 def _two_outputs(life: Life) -> Iterator[Finding]:
     for (hop, branch), group in _by_branch(life).items():
-        by_doer = {_doer(answer): [told for told in group if _doer(told[1]) == _doer(answer)] for _, answer in group}
-        for doer, replies in by_doer.items():
-            outputs = _outputs(replies)
-            if len(outputs) > 1:
-                what = f"{doer} gave {len(outputs)} different outputs for hop {hop}, branch {branch}: it does not honour Idempotency-Key"
-                yield _finding(life, Invariant.DIFFERENT_OUTPUTS, what, outputs.values())
+        by_doer: dict[str, list[Entry]] = {}
+        for (doer, _), entry in _outputs(group).items():
+            by_doer.setdefault(doer, []).append(entry)
+        for doer, entries in by_doer.items():
+            if len(entries) > 1:
+                what = f"{doer} gave {len(entries)} different outputs for hop {hop}, branch {branch}: it does not honour Idempotency-Key"
+                yield _finding(life, Invariant.DIFFERENT_OUTPUTS, what, entries)
 
 
 def _canonical(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # nested deeper than orjson goes: somebody else wrote it
+        return repr(value).encode("utf-8", "replace")
 
 
 def _end_of(result: Message) -> bytes:

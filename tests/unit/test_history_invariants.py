@@ -18,6 +18,7 @@ from loopwright.settings import Limits, Settings
 from loopwright.step import Record
 from loopwright.testing.simulation import Simulation
 from tests.unit.sdr_team import LEAD, answering, model_says, sdr_team
+from tests.unit.test_deciders_total import envelopes
 
 SETTINGS = Settings(llm_base_url="http://model/v1")
 TOPICS = SETTINGS.topics
@@ -25,15 +26,31 @@ WORKFLOW = f"{TOPICS.messages}-0-0"
 Log = dict[str, list[Record]]
 
 
-def run(seed: int, crash_rate: float = 0.0, failing: float = 0.0, leads: int = 1, chosen: Settings = SETTINGS) -> Simulation:
-    """A run of the SDR team over `leads` leads, with agents that fail and a model that changes its mind."""
+def signal(rng: random.Random, workflow: str) -> Message:
+    """A person's word, sensible at this moment or not."""
+    verdict = {"verdict": rng.choice(["approve", "reject", "edit"]), "edit": {"note": rng.randrange(9)}}
+    kind, data = rng.choice([(schemas.CANCELLED, {}), (schemas.RESUMED, {}), (schemas.RESUMED, {}), (schemas.HUMAN_DECIDED, verdict)])
+    return Message(f"signal-{rng.random()}", kind, "/test", workflow, data)
+
+
+def run(
+    seed: int, crash_rate: float = 0.0, failing: float = 0.0, leads: int = 1, chosen: Settings = SETTINGS, signals: float = 0.0
+) -> Simulation:
+    """A run of the SDR team over `leads` leads, with agents that fail, a model that changes its mind, and people who step in."""
     rng = random.Random(seed)
 
+    def step_in() -> None:
+        if rng.random() < signals:
+            said = signal(rng, f"{TOPICS.messages}-0-{rng.randrange(leads)}")
+            simulation.write(TOPICS.messages, encode(said), said.workflow.encode())
+
     def agent(payload: dict[str, Any]) -> dict[str, Any]:
+        step_in()
         return {"status": 503, "headers": {}, "body": ""} if rng.random() < failing else answering(payload)
 
     def model(_payload: dict[str, Any]) -> dict[str, Any]:
-        return model_says(rng.choice(["active-outreach", "nurture-campaign"]))
+        step_in()
+        return model_says(rng.choice(["active-outreach", "nurture-campaign", "none"]))
 
     simulation = Simulation(chosen, sdr_team(), agent, model)
     for number in range(leads):
@@ -90,17 +107,38 @@ def broken(logs: Log, clock: Clock | None = None) -> dict[Invariant, list[str]]:
     return {finding.invariant: [position.name for position in finding.at] for finding in report.findings}
 
 
+HASTY = SETTINGS.model_copy(update={"limits": Limits(deadline_ms=4000, hops=3)})
+
+
 @pytest.mark.timeout(120)
-@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.05, 0.15]), st.sampled_from([0.0, 0.2, 0.6]))
-@settings(max_examples=40, deadline=None)
-def test_the_log_of_any_run_verifies_clean_whatever_crashed(seed: int, crash_rate: float, failing: float) -> None:
-    simulation = run(seed, crash_rate, failing, leads=3)
-    report = report_on(simulation.logs)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.0, 0.05, 0.15]),
+    st.sampled_from([0.0, 0.2, 0.6]),
+    st.sampled_from([0.0, 0.3]),
+    st.sampled_from([SETTINGS, HASTY]),
+)
+@settings(max_examples=80, deadline=None)
+def test_the_log_of_any_run_verifies_clean_whatever_crashed_and_whoever_stepped_in(
+    seed: int, crash_rate: float, failing: float, signals: float, chosen: Settings
+) -> None:
+    simulation = run(seed, crash_rate, failing, 3, chosen, signals)
+    report = report_on(simulation.logs, chosen=chosen)
     assert report.findings == ()
     assert report.counts["workflows"] == 3
-    assert report.counts["completed"] + report.counts["parked"] == 3
+    assert report.counts["open"] == 0
     decided = simulation.read(TOPICS.decisions)
     assert report.counts["later_decisions_ignored"] == len(decided) - len({(d.workflow, d.hop) for d in decided})
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([TOPICS.messages, TOPICS.decisions, TOPICS.results, TOPICS.dead_letters]), envelopes()), max_size=12)
+)
+@settings(max_examples=60, deadline=None)
+def test_no_record_stops_the_report(written: list[tuple[str, bytes]]) -> None:
+    evidence = Evidence(TOPICS, SETTINGS.limits, SETTINGS.team)
+    evidence.extend(Record(topic, 0, offset, 1, b"w", value) for offset, (topic, value) in enumerate(written))
+    assert orjson.dumps(evidence.report(Clock(2)).as_dict())
 
 
 @given(st.integers(0, 2**32), st.data())
