@@ -26,11 +26,11 @@ _WORDS = (
     r"(bearer\s+)(?!(?:authentication|authorization|realm)\b)[A-Za-z0-9._~+/=-]{8,}+",
     r"sk-[\w-]{12,}+|[sr]k_(?:live|test)_\w{8,}+|gh[pousr]_[A-Za-z0-9]{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+",
     r"xox[a-z]-[A-Za-z0-9-]{8,}+|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w))|(?-i:AIza)[\w-]{30,}+",
-    r"eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*+",  # a JSON Web Token
+    r"eyJ[\w-]{8,1024}+\.[\w-]{8,}+\.[\w-]*+",  # a JSON Web Token
 )
 _SECRETS = re.compile(
     rf"""(?=["'\\])(?:{"|".join(_QUOTED)})"""
-    rf"|(?<![\w-])(?=\w)(?:{'|'.join(_WORDS)})"
+    rf"|(?<!\w)(?=[\w-])(?:{'|'.join(_WORDS)})"
     r"|(://[^/\s:@\"']{0,256}:)[^/\s?#]{1,512}(?=@)"  # user:password@host
     r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
     re.ASCII | re.IGNORECASE | re.DOTALL,

@@ -77,7 +77,7 @@ def test_a_secret_is_masked_by_where_it_stands(text: str) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("around", ["{}", "the key {} is wrong", "({})", "key={}.", "'{}'", '{{"note":"{}"}}'])
+@pytest.mark.parametrize("around", ["{}", "the key {} is wrong", "({})", "--{}", "key={}.", "'{}'", '{{"note":"{}"}}'])
 def test_a_key_of_a_well_known_shape_is_masked_wherever_it_stands(key: str, around: str) -> None:
     assert masked(around.format(key)).rstrip(".") == around.format(MASK).rstrip(".")
 
