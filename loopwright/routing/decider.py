@@ -86,7 +86,7 @@ class RouteDecider:
         if present is None:
             return Step(None)
         if present.phase in ENDED:
-            forget_ms = present.ended_ms + self._settings.limits.deduplication_ms
+            forget_ms = self._forget_ms(present)
             return Step(None) if now_ms >= forget_ms else Step(state, wake_at_ms=forget_ms)
         emits = (self._deadline_record(present, now_ms),) if now_ms >= present.deadline_ms else ()
         step = Step(state, wake_at_ms=self._wake_at(present, question))
@@ -170,7 +170,12 @@ class RouteDecider:
             return None
         if state.phase in OPEN:
             return min(state.deadline_ms, question.due_ms) if question else state.deadline_ms
-        return state.ended_ms + self._settings.limits.deduplication_ms
+        return self._forget_ms(state)
+
+    def _forget_ms(self, state: WorkflowState) -> int:
+        """When an ended workflow is forgotten: not before the dispatcher forgets it, which is not told of a cancellation."""
+        since_ms = state.deadline_ms if state.phase is Phase.CANCELLED else state.ended_ms
+        return since_ms + self._settings.limits.deduplication_ms
 
 
 def _trimmed(outcome: dict[str, Any]) -> dict[str, Any]:

@@ -239,3 +239,19 @@ def test_an_ended_workflow_is_forgotten_after_its_window() -> None:
     start(simulation)
     simulation.run(rng)
     assert (simulation.route.states, simulation.dispatch.states) == ({}, {})
+
+
+def test_the_router_remembers_a_cancelled_workflow_as_long_as_the_dispatcher_does() -> None:
+    rng = random.Random(12)
+    brief = SETTINGS.model_copy(update={"limits": Limits(deduplication_ms=1000, deadline_ms=600_000)})
+    hanging = {"status": 503, "headers": {"retry-after": "3000"}, "body": ""}
+    simulation = Simulation(brief, sdr_team(), lambda _: hanging, lambda _: model_says("none"))
+    start(simulation)
+    simulation.run(rng, within_ms=1000)
+    cancel = Message("c", schemas.CANCELLED, "/cli", f"{TOPICS.messages}-0-0", {}, time_ms=simulation.now_ms)
+    simulation.write(TOPICS.messages, encode(cancel))
+    simulation.run(rng, within_ms=300_000)
+    assert simulation.dispatch.states.keys() <= simulation.route.states.keys()
+    assert simulation.route.states
+    simulation.run(rng, within_ms=4_000_000)
+    assert simulation.route.states == {}
