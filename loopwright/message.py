@@ -14,7 +14,7 @@ import orjson
 from loopwright.json_strict import JsonRefused, read_object
 from loopwright.schemas import SCHEMAS, STARTED, problem_with
 from loopwright.settings import Limits
-from loopwright.step import Record
+from loopwright.step import Emit, Record
 from loopwright.upcast import CURRENT_VERSION, upcast
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
@@ -189,6 +189,11 @@ def headers_of(message: Message) -> dict[str, bytes]:
     """The Kafka headers of a message: content type, CloudEvents type, trace."""
     headers = {"content-type": CONTENT_TYPE, "ce_type": message.type.encode()}
     return headers | {"traceparent": message.traceparent.encode()} if message.traceparent else headers
+
+
+def emitted(topic: str, message: Message) -> Emit:
+    """The message as a record to write to `topic`, under its workflow's key."""
+    return Emit(topic, message.workflow.encode(), encode(message), headers_of(message))
 
 
 def carry(record: Record) -> bytes:

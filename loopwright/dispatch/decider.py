@@ -14,7 +14,7 @@ from loopwright.dispatch.call import call_id, parts_of, request
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
 from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, UNKNOWN, Branch, DispatchState, dump, load
-from loopwright.message import Message, Rejected, encode, headers_of, read, uncarry
+from loopwright.message import Message, Rejected, emitted, read, uncarry
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import backoff_ms
 from loopwright.settings import Settings
@@ -181,7 +181,7 @@ class DispatchDecider:
         return self._step(self._without(state, name), (self._emit(failed), letter), counts=("agent_failures",))
 
     def _emit(self, message: Message) -> Emit:
-        return Emit(self._topics.messages, message.workflow.encode(), encode(message), headers_of(message))
+        return emitted(self._topics.messages, message)
 
     def _with(self, state: DispatchState, name: str, branch: Branch) -> DispatchState:
         return replace(state, branches={**state.branches, name: branch})

@@ -12,7 +12,7 @@ import orjson
 
 from loopwright import schemas
 from loopwright.deadletter import dead_letter
-from loopwright.message import Message, Rejected, encode, headers_of, read, record_id, trace_of, uncarry
+from loopwright.message import Message, Rejected, emitted, read, record_id, trace_of, uncarry
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.routing.chain import decide, steps_for
 from loopwright.routing.record import decided
@@ -130,7 +130,7 @@ class RouteDecider:
 
     def _decided(self, request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int) -> Step:
         record = decided(request, decision, duration_ms, now_ms, self._settings)
-        emits = [Emit(self._topics.decisions, record.workflow.encode(), encode(record), headers_of(record))]
+        emits = [emitted(self._topics.decisions, record)]
         state = request.state
         if decision.strategy == "end":
             state = self._ended(state, decision, record.id, now_ms)
@@ -148,8 +148,7 @@ class RouteDecider:
         return folded.state if isinstance(folded, Applied) else state
 
     def _result(self, state: WorkflowState, now_ms: int) -> Emit:
-        result = result_of(state, now_ms)
-        return Emit(self._topics.results, result.workflow.encode(), encode(result), headers_of(result))
+        return emitted(self._topics.results, result_of(state, now_ms))
 
     def _deadline_record(self, state: WorkflowState, now_ms: int) -> Emit:
         passed = Message(
@@ -163,7 +162,7 @@ class RouteDecider:
             traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
             data={"deadline_ms": state.deadline_ms},
         )
-        return Emit(self._topics.messages, passed.workflow.encode(), encode(passed), headers_of(passed))
+        return emitted(self._topics.messages, passed)
 
     def _wake_at(self, state: WorkflowState | None, question: Question | None) -> int | None:
         if state is None:

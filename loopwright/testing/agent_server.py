@@ -11,10 +11,10 @@ As a process: python -m loopwright.testing.agent_server --port 8801 [--latency-m
 """
 
 import argparse
-import threading
 from urllib.parse import unquote, urlsplit
 
 from loopwright.testing.agent_behaviours import KEY, Behaviour, echoing, slow
+from loopwright.testing.foreground import stay_up
 from loopwright.testing.http_double import Exchange, HttpDouble, Received
 
 PREFIX = "/agents/"
@@ -70,11 +70,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=int, default=0)
     given = parser.parse_args()
     with AgentServer(slow(given.latency_ms / 1000, echoing()), given.port) as server:
-        print(server.url, flush=True)  # noqa: T201  # its first line is how a starter learns the port
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return
+        stay_up(server.url)
 
 
 if __name__ == "__main__":

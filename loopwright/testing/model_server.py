@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from loopwright.testing.foreground import stay_up
 from loopwright.testing.http_double import Exchange, HttpDouble
 from loopwright.testing.keyword_model import keyword_policy
 from loopwright.testing.model_behaviours import BEHAVIOURS, Behaviour, saying
@@ -112,11 +113,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=int, default=0)
     given = parser.parse_args()
     with ModelServer(behaviour=given.behaviour, api_key=given.api_key, latency_s=given.latency_ms / 1000, port=given.port) as server:
-        print(server.base_url, flush=True)  # noqa: T201  # its first line is how a starter learns the port
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return
+        stay_up(server.base_url)
 
 
 if __name__ == "__main__":
