@@ -19,30 +19,31 @@ _ATTEMPTS = 200
 
 
 class Ports:
-    """The ports of one state folder, by name. `preferred` is tried first for a name that has none yet."""
+    """The ports of one state folder, by name. `preferred` is tried first for a name that has none yet.
+
+    The file is the truth, read at each look: another command may have replaced a port since.
+    """
 
     def __init__(self, file: Path, preferred: Mapping[str, int] | None = None) -> None:
         self._file = file
         self._preferred = dict(preferred or {})
-        self._known = read_ports(file)
         self._lock = threading.Lock()
 
     def known(self) -> dict[str, int]:
         """What is remembered."""
-        return dict(self._known)
+        return read_ports(self._file)
 
     def settle(self, name: str, in_use_by_us: bool) -> int:
         """The port for `name`: the remembered one if it is free or ours already, else a new one, which is remembered."""
         with self._lock:
-            known = self._known.get(name, self._preferred.get(name))
-            port = known if known is not None and (in_use_by_us or is_free(known)) else self._choose()
-            if self._known.get(name) != port:
-                self._known[name] = port
-                self._save()
+            ports = self.known()
+            known = ports.get(name, self._preferred.get(name))
+            port = known if known is not None and (in_use_by_us or is_free(known)) else self._choose(set(ports.values()))
+            if ports.get(name) != port:
+                self._save({**ports, name: port})
             return port
 
-    def _choose(self) -> int:
-        taken = set(self._known.values())
+    def _choose(self, taken: set[int]) -> int:
         for _ in range(_ATTEMPTS):
             port = random.randint(LOWEST, HIGHEST)  # noqa: S311  # not a secret
             if port not in taken and is_free(port):
@@ -53,10 +54,10 @@ class Ports:
             "stop what listens there (`ss -ltn` lists it), then try again",
         )
 
-    def _save(self) -> None:
+    def _save(self, ports: Mapping[str, int]) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(self._known, indent=2, sort_keys=True) + "\n")
+        fresh.write_text(json.dumps(ports, indent=2, sort_keys=True) + "\n")
         fresh.replace(self._file)
 
 
