@@ -42,9 +42,14 @@ def minicluster(flink_environment: None) -> Iterator["object"]:
 
 
 @pytest.fixture
-def stage(minicluster: "object", tmp_path: Path) -> Iterator["object"]:
-    from tests.flink.minicluster import Stage
+def stage(minicluster: "object", tmp_path: Path, request: pytest.FixtureRequest) -> Iterator["object"]:
+    """Files and a job. A job in process mode has a cluster of its own: Beam may bring the TaskManager down when such a job is stopped."""
+    from tests.flink.minicluster import MiniCluster, Stage
 
-    stage = Stage(minicluster, tmp_path)  # type: ignore[arg-type]
+    callspec = getattr(request.node, "callspec", None)
+    own = MiniCluster() if callspec is not None and callspec.params.get("mode") == "process" else None
+    stage = Stage(own or minicluster, tmp_path)  # type: ignore[arg-type]
     yield stage
     stage.end()
+    if own is not None:
+        own.close()
