@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from loopwright.message import Message, encode, headers_of, record_id
+from loopwright.message import Message, emitted, record_id
 from loopwright.registry.contract import Contract
 from loopwright.schemas import CALLED_BACK, PROGRESS, STARTED
 from loopwright.settings import Topics
@@ -53,14 +53,14 @@ def started(topics: Topics, workflow: str, document: Mapping[str, Any], team: st
     """The start of a workflow on `document`, in `team` (empty: the default one)."""
     data: dict[str, Any] = {"document": dict(document)} | ({"team": team} if team else {})
     message = Message(record_id(workflow, 0, "", STARTED), STARTED, SOURCE, workflow, data, time_ms=now_ms, traceparent=traceparent)
-    return _emit(topics.messages, message)
+    return emitted(topics.messages, message)
 
 
 def called_back(topics: Topics, workflow: str, hop: int, branch: str, body: Mapping[str, Any], digest: str, now_ms: int) -> Emit:
     """The late reply of an agent; `body` keeps the contract CALLBACK, `digest` tells different replies to one call apart."""
     data = {"branch": branch, **CALLBACK.project(body)}
     name = record_id(workflow, hop, branch, f"{CALLED_BACK}/{digest}")
-    return _emit(topics.callbacks, Message(name, CALLED_BACK, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
+    return emitted(topics.callbacks, Message(name, CALLED_BACK, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
 
 
 def progressed(topics: Topics, workflow: str, hop: int, body: Mapping[str, Any], digest: str, now_ms: int) -> Emit:
@@ -68,8 +68,4 @@ def progressed(topics: Topics, workflow: str, hop: int, body: Mapping[str, Any],
     data = {"text": "", **REPORT.project(body)}
     branch = str(data.pop("branch", ""))
     name = record_id(workflow, hop, branch, f"{PROGRESS}/{digest}")
-    return _emit(topics.progress, Message(name, PROGRESS, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
-
-
-def _emit(topic: str, message: Message) -> Emit:
-    return Emit(topic, message.workflow.encode(), encode(message), headers_of(message))
+    return emitted(topics.progress, Message(name, PROGRESS, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
