@@ -50,6 +50,18 @@ class Limits(Frozen):
     deadline_ms: int = Field(24 * 3_600_000, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
     deduplication_ms: int = Field(3_600_000, description="How long a finished workflow is remembered, in ms.")
     in_flight: int = Field(1000, description="Calls in flight per operator instance before Kafka is held back.")
+    waiting: int = Field(1000, description="Workflows per operator instance that wait for an open circuit before Kafka is held back.")
+
+
+class Circuit(Frozen):
+    """When a model or an agent that fails is left alone, and for how long."""
+
+    failures: int = Field(5, ge=1, description="Failures in a row after which a model or an agent is not called for a while.")
+    pause_ms: int = Field(1000, ge=1, description="The first such pause, in ms; each further one is twice as long.")
+    longest_pause_ms: int = Field(60_000, ge=1, description="The longest of these pauses, in ms.")
+    refused_pause_ms: int = Field(300_000, ge=1, description="The pause, in ms, after a model refused the key (401, 403) or the credit.")
+    gone_pause_ms: int = Field(3_600_000, ge=1, description="How long an agent that answered 410 is not called, in ms.")
+    patience_ms: int = Field(900_000, ge=0, description="How long a workflow waits for such a pause to end before the call has failed.")
 
 
 class Routing(Frozen):
@@ -88,6 +100,7 @@ class Settings(BaseSettings):
     topics: Topics = Topics()
     limits: Limits = Limits()
     routing: Routing = Routing()
+    circuit: Circuit = Circuit()
 
     def llm_key(self) -> str:
         """The model's API key from its file or its variable; empty where there is none."""

@@ -14,6 +14,7 @@ from loopwright.errors import InvalidDefinition
 from loopwright.registry.addresses import network_of
 from loopwright.registry.durations import to_ms
 
+YOUNG = frozenset({"allow_addresses", "rate"})  # fields that came after the first definitions were published
 MAX_MS = 7 * 24 * 3_600_000
 
 
@@ -75,6 +76,13 @@ class Cost(Part):
     per_call: float = Field(0.0, ge=0.0, allow_inf_nan=False)
 
 
+class Rate(Part):
+    """How often an agent is called, per operator instance: `per_second` in the long run, `burst` at once after a time of quiet."""
+
+    per_second: float = Field(gt=0.0, le=100_000.0, allow_inf_nan=False)
+    burst: int = Field(1, ge=1, le=100_000, strict=True)
+
+
 class Auth(Part):
     """How a call proves who makes it. So far only: not at all."""
 
@@ -104,6 +112,7 @@ class AgentDefinition(Part):
     callback_timeout_ms: Millis = Field(600_000, validation_alias=AliasChoices("callback_timeout_ms", "callback_timeout"))
     retry: RetryPolicy = RetryPolicy()
     concurrency: int = Field(32, ge=1, le=10_000, strict=True)
+    rate: Rate | None = None
     cost: Cost = Cost()
     auth: Auth = Auth()
     allow_addresses: tuple[Allowed, ...] = Field((), max_length=64)
@@ -117,9 +126,9 @@ class AgentDefinition(Part):
     def to_json(self) -> bytes:
         """The definition as JSON, the same bytes for the same definition.
 
-        An empty `allow_addresses` is left out: readers from before that field refuse one that they do not know.
+        Fields of YOUNG are left out where they have their default: readers from before such a field refuse one that they do not know.
         """
-        left_out = set() if self.allow_addresses else {"allow_addresses"}
+        left_out = {name for name in YOUNG if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True)}
         return orjson.dumps(self.model_dump(mode="json", exclude=left_out), option=orjson.OPT_SORT_KEYS)
 
     @classmethod

@@ -52,6 +52,14 @@ def test_allowed_networks_travel_with_the_definition_and_are_left_out_where_ther
     assert AgentDefinition.from_json(before_the_field).allow_addresses == ()
 
 
+def test_a_rate_is_read_and_a_definition_without_one_is_written_as_before_the_field() -> None:
+    definition = AgentDefinition.model_validate({**MINIMAL, "rate": {"per_second": 10, "burst": 20}})
+    assert definition.rate is not None
+    assert (definition.rate.per_second, definition.rate.burst) == (10.0, 20)
+    assert AgentDefinition.from_json(definition.to_json()) == definition
+    assert b"rate" not in AgentDefinition.model_validate(MINIMAL).to_json()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -84,6 +92,10 @@ def test_allowed_networks_travel_with_the_definition_and_are_left_out_where_ther
         ("allow_addresses", ["here"]),
         ("allow_addresses", "169.254.10.0/24"),
         ("allow_addresses", [1]),
+        ("rate", {"per_second": 0}),
+        ("rate", {"per_second": 1, "burst": 0}),
+        ("rate", {"burst": 1}),
+        ("rate", 10),
         ("colour", "red"),
     ],
 )
