@@ -1,10 +1,11 @@
 """The job on a minicluster with a real broker, its agents, and what a test looks at."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 
@@ -15,12 +16,14 @@ from loopwright.cli.verify import PATIENCE_MS, SKEW_MS
 from loopwright.edges.kafka import Producer, read_all
 from loopwright.edges.platform.jars import Jars
 from loopwright.history.invariants import Clock, Evidence, Report
-from loopwright.message import Message, encode, read
+from loopwright.message import Message, emitted, encode, read
 from loopwright.registry.definition import AgentDefinition
 from loopwright.registry.loading import load_team
 from loopwright.registry.roster import records_of
 from loopwright.settings import Settings
 from loopwright.testing.agent_server import AgentServer
+from loopwright.workflow.fold import Applied, fold
+from loopwright.workflow.state import WorkflowState
 from tests.flink.minicluster import MiniCluster, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +71,17 @@ class Orchestra:
         until("the job ended", lambda: self.cluster.status(self.job) == "CANCELED")
         return savepoint
 
+    def ends_by_the_log(self) -> dict[str, tuple[str, tuple[str, ...], bytes]]:
+        """By workflow what the fold of agent-messages gives, without the job: phase, path, document."""
+        states: dict[str, WorkflowState | None] = {}
+        for message in self.said(self.settings.topics.messages):
+            folded = fold(states.get(message.workflow), message, self.settings.limits, self.settings.team)
+            if isinstance(folded, Applied):
+                states[message.workflow] = folded.state
+        return {
+            name: (s.phase.value, tuple(s.path), orjson.dumps(s.document, option=orjson.OPT_SORT_KEYS)) for name, s in states.items() if s
+        }
+
     def verified(self) -> Report:
         """What `loopwright verify` finds in the logs."""
         evidence = Evidence(self.settings.topics, self.settings.limits, self.settings.team)
@@ -84,6 +98,10 @@ class Orchestra:
     def send(self, workflow: str, document: dict[str, Any]) -> None:
         message = Message(workflow, schemas.STARTED, "/test", workflow, {"document": document}, traceparent="")
         self.producer.send(self.settings.topics.messages, workflow.encode(), encode(message))
+
+    def send_all(self, messages: Iterable[Message]) -> None:
+        """Write messages to agent-messages, in this order within each workflow."""
+        self.producer.send_many(emitted(self.settings.topics.messages, message) for message in messages)
 
     def said(self, topic: str, workflow: str = "") -> list[Message]:
         found = [read(record) for record in read_all(self.settings, [topic]) if record.value]
