@@ -25,9 +25,10 @@ PROGRESS = "loopwright.agent.progress"
 
 TEXT = {"type": "string"}
 NAME = {"type": "string", "minLength": 1, "maxLength": 256}
-COUNT = {"type": "integer", "minimum": 0}
+COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
 NUMBER = {"type": "number", "minimum": 0}
 OBJECT = {"type": "object"}
+FLAG = {"type": "boolean"}
 PINS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
 SPEND = {"type": "object", "properties": {"calls": COUNT, "tokens": COUNT, "cost": NUMBER}}
 USAGE = {"type": "object", "properties": {"calls": COUNT, "prompt_tokens": COUNT, "completion_tokens": COUNT, "cost": NUMBER}}
@@ -38,7 +39,26 @@ def _data(required: dict[str, Any], optional: dict[str, Any] | None = None) -> d
 
 
 _CALL = {"agent": NAME, "version": {"type": "integer", "minimum": 1}, "branch": NAME, "attempts": COUNT, "pins": PINS, "decision": SPEND}
-_TARGET = _data({"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT}, {"input_hash": TEXT})
+KEY = {"type": "string", "pattern": "^[0-9A-Za-z._~-]{1,128}$"}
+_TARGET = _data(
+    {"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT},
+    {"input_hash": TEXT, "idempotency_key": KEY},
+)
+_VISIT = {"type": "array", "prefixItems": [NAME, {"type": "integer", "minimum": 1}, TEXT], "minItems": 3, "maxItems": 3}
+_RESTORED = _data(
+    {"hop": {"type": "integer", "minimum": 2, "maximum": 2**31}, "team": NAME, "document": OBJECT},
+    {
+        "tenant": TEXT,
+        "visits": {"type": "array", "items": _VISIT},
+        "pins": PINS,
+        "budget": SPEND,
+        "spend": SPEND,
+        "hop_limit": {"type": "integer", "minimum": 1, "maximum": 2**31},
+        "deadline_ms": COUNT,
+        "start_hash": TEXT,
+        "keys": {"type": "object", "additionalProperties": KEY},
+    },
+)
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     STARTED: _data(
@@ -52,7 +72,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     FAILED: _data(_CALL | {"error": _data({"class": NAME, "message": TEXT})}, {"status": {"type": ["integer", "null"]}}),
     SETTLED: _data({"outcome": {"enum": ["complete", "park", "unroutable"]}, "reason": TEXT}, {"pins": PINS, "decision": SPEND}),
     CANCELLED: _data({}, {"reason": TEXT, "by": TEXT}),
-    RESUMED: _data({}, {"reason": TEXT, "by": TEXT}),
+    RESUMED: _data({}, {"reason": TEXT, "by": TEXT, "new_key": FLAG, "from_hop": {"type": "integer", "minimum": 1}, "restored": _RESTORED}),
     HUMAN_DECIDED: _data({"verdict": {"enum": ["approve", "reject", "edit"]}}, {"edit": OBJECT, "reason": TEXT, "by": TEXT}),
     DEADLINE_PASSED: _data({"deadline_ms": COUNT}),
     DECIDED: _data(

@@ -3,6 +3,8 @@
 import getpass
 import time
 import uuid
+from dataclasses import dataclass
+from typing import Any
 
 from rich.text import Text
 
@@ -11,24 +13,53 @@ from loopwright.cli import logs, show
 from loopwright.cli.trace import find
 from loopwright.edges import kafka
 from loopwright.errors import Conflict
+from loopwright.history.rerun import rerun
+from loopwright.history.timeline import Timeline
 from loopwright.history.view import Status, WorkflowView
-from loopwright.message import Message, encode, headers_of
+from loopwright.message import Message, emitted
 from loopwright.settings import Settings
+from loopwright.step import Emit
 
 SOURCE = "/loopwright/cli"
 
 
-def resume(settings: Settings, wanted: str, reason: str, as_json: bool) -> None:
-    """Set a parked workflow going again: a new decision is made, and agents that failed may be called again. Raises NotFound, Conflict."""
-    view = _view(settings, wanted)
-    _print(view, schemas.RESUMED, write_resumed(settings, view, reason), as_json)
+@dataclass(frozen=True)
+class Resumption:
+    """How a workflow is to go on: from which of its hops (None: where it is parked), why, and whether calls get new Idempotency-Keys."""
+
+    from_hop: int | None = None
+    new_key: bool = False
+    reason: str = ""
 
 
-def write_resumed(settings: Settings, view: WorkflowView, reason: str) -> dict[str, str]:
-    """Write that a parked workflow is to go on; what the record says. Raises Conflict where it is not parked."""
+def resume(settings: Settings, wanted: str, how: Resumption, as_json: bool) -> None:
+    """Set a parked workflow going again, or any that rests from one of its hops on. Raises NotFound, Conflict."""
+    timeline = logs.load(settings)
+    name = find(timeline, wanted)
+    emit, data = resumed(settings, timeline, name, how)
+    _send(settings, emit)
+    _print(name, schemas.RESUMED, data, as_json)
+
+
+def resumed(settings: Settings, timeline: Timeline, workflow: str, how: Resumption) -> tuple[Emit, dict[str, Any]]:
+    """The record that says that a workflow is to go on, and what of it is shown. Raises NotFound, Conflict."""
+    view = timeline.view(workflow)
+    if how.from_hop is not None:
+        again = rerun(timeline.lives(workflow), how.from_hop, how.new_key)
+        emit = _record(settings, workflow, schemas.RESUMED, again.data | _by(how.reason), again.hop, again.traceparent)
+        if len(emit.value or b"") > settings.limits.message_bytes:
+            why = f"its record would have {len(emit.value or b'')} bytes; the limit is {settings.limits.message_bytes}"
+            raise Conflict(
+                f"workflow {workflow!r} cannot be resumed from hop {how.from_hop}", why, "raise LOOPWRIGHT_LIMITS__MESSAGE_BYTES"
+            )
+        return emit, _by(how.reason) | {"from_hop": how.from_hop, "hop": again.hop, "new_key": how.new_key}
     if view.status is not Status.PARKED:
-        raise Conflict(f"workflow {view.workflow!r} is not parked", f"it is {view.activity}", "only a parked workflow can be resumed")
-    return _write(settings, view, schemas.RESUMED, reason)
+        hops = sorted({hop for life in timeline.lives(workflow) for hop in life.before})
+        again_from = f": `loopwright resume {workflow} --from {hops[-1]}`" if view.ended and hops else ""
+        remedy = "only a parked workflow can be resumed; one that has ended runs again from one of its hops" + again_from
+        raise Conflict(f"workflow {workflow!r} is not parked", f"it is {view.activity}", remedy)
+    data = _by(how.reason) | ({"new_key": True} if how.new_key else {})
+    return _record(settings, workflow, schemas.RESUMED, data, view.hop), data
 
 
 def cancel(settings: Settings, wanted: str, reason: str, as_json: bool) -> None:
@@ -38,7 +69,9 @@ def cancel(settings: Settings, wanted: str, reason: str, as_json: bool) -> None:
         raise Conflict(
             f"workflow {view.workflow!r} has ended", f"it is {view.activity}", "only an open or a parked workflow can be cancelled"
         )
-    _print(view, schemas.CANCELLED, _write(settings, view, schemas.CANCELLED, reason), as_json)
+    data = _by(reason)
+    _send(settings, _record(settings, view.workflow, schemas.CANCELLED, data, view.hop))
+    _print(view.workflow, schemas.CANCELLED, data, as_json)
 
 
 def _view(settings: Settings, wanted: str) -> WorkflowView:
@@ -46,18 +79,26 @@ def _view(settings: Settings, wanted: str) -> WorkflowView:
     return timeline.view(find(timeline, wanted))
 
 
-def _write(settings: Settings, view: WorkflowView, kind: str, reason: str) -> dict[str, str]:
-    now_ms, data = time.time_ns() // 1_000_000, {"by": getpass.getuser()} | ({"reason": reason} if reason else {})
-    message = Message(uuid.uuid4().hex, kind, SOURCE, view.workflow, data, view.hop, time_ms=now_ms)
+def _by(reason: str) -> dict[str, Any]:
+    return {"by": getpass.getuser()} | ({"reason": reason} if reason else {})
+
+
+def _record(settings: Settings, workflow: str, kind: str, data: dict[str, Any], hop: int, traceparent: str = "") -> Emit:
+    now_ms = time.time_ns() // 1_000_000
+    message = Message(uuid.uuid4().hex, kind, SOURCE, workflow, data, hop, time_ms=now_ms, traceparent=traceparent)
+    return emitted(settings.topics.messages, message)
+
+
+def _send(settings: Settings, emit: Emit) -> None:
     with kafka.Producer(settings) as producer:
-        producer.send(settings.topics.messages, view.workflow.encode(), encode(message), headers_of(message))
-    return data
+        producer.send_many([emit])
 
 
-def _print(view: WorkflowView, kind: str, data: dict[str, str], as_json: bool) -> None:
+def _print(workflow: str, kind: str, data: dict[str, Any], as_json: bool) -> None:
     said = kind.rpartition(".")[2]
     if as_json:
-        show.print_json({"workflow": view.workflow, "said": said, **data})
-    else:
-        follow = f"loopwright trace {view.workflow} --follow"
-        show.console().print(Text.assemble((f"{said} ", "green"), show.clean(view.workflow), (f"    next: {follow}", "dim")))
+        show.print_json({"workflow": workflow, "said": said, **data})
+        return
+    where = f" from hop {data['from_hop']}; its next decision is hop {data['hop']}" if "from_hop" in data else ""
+    follow = f"loopwright trace {workflow} --follow"
+    show.console().print(Text.assemble((f"{said} ", "green"), show.clean(workflow), where, (f"    next: {follow}", "dim")), soft_wrap=True)

@@ -32,10 +32,11 @@ STYLES = {LetterState.OPEN: "red", LetterState.RETRIED: "green", LetterState.DRO
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which letters are to be retried: one by its id, or the open ones of a cause, or all open ones."""
+    """Which letters are to be retried: one by its id, or the open ones of a cause, or all open ones. `new_key`: their effects may recur."""
 
     wanted: str = ""
     cause: str = ""
+    new_key: bool = False
 
 
 def letters(settings: Settings) -> list[Letter]:
@@ -140,9 +141,9 @@ def retry(settings: Settings, chosen: Chosen, edit: str, reason: str, as_json: b
     known = letters(settings)
     if chosen.wanted:
         with kafka.Producer(settings) as producer:
-            told = [_Retry(settings, producer, reason, edit).one(find(known, chosen.wanted))]
+            told = [_Retry(settings, producer, reason, chosen.new_key, edit).one(find(known, chosen.wanted))]
     else:
-        told = _retry_open(settings, [letter for letter in known if chosen.cause in ("", letter.cause)], reason)
+        told = _retry_open(settings, [letter for letter in known if chosen.cause in ("", letter.cause)], reason, chosen.new_key)
     if as_json:
         show.print_json({"letters": told})
     else:
@@ -150,10 +151,10 @@ def retry(settings: Settings, chosen: Chosen, edit: str, reason: str, as_json: b
     return 1 if any("error" in row for row in told) else 0
 
 
-def _retry_open(settings: Settings, known: Iterable[Letter], reason: str) -> list[dict[str, Any]]:
+def _retry_open(settings: Settings, known: Iterable[Letter], reason: str, new_key: bool) -> list[dict[str, Any]]:
     told = []
     with kafka.Producer(settings) as producer:
-        retries = _Retry(settings, producer, reason)
+        retries = _Retry(settings, producer, reason, new_key)
         for letter in known:
             if letter.state is LetterState.OPEN:
                 try:
@@ -185,6 +186,7 @@ class _Retry:
     settings: Settings
     producer: kafka.Producer
     reason: str
+    new_key: bool = False
     edit: str = ""
     timeline: Timeline | None = None
     resumed: set[str] = field(default_factory=set)
@@ -228,7 +230,9 @@ class _Retry:
             if name not in self.timeline:
                 why = "no record in the logs tells of it"
                 raise Conflict(f"workflow {show.clean(name)!r} cannot be resumed", why, "`loopwright dlq drop` the letter")
-            control.write_resumed(self.settings, self.timeline.view(name), self.reason or f"dead letter {letter.position} is retried")
+            how = control.Resumption(None, self.new_key, self.reason or f"dead letter {letter.position} is retried")
+            emit, _ = control.resumed(self.settings, self.timeline, name, how)
+            self.producer.send_many([emit])
             self.resumed.add(name)
         return {"done": f"workflow {name} was resumed"}
 

@@ -61,6 +61,7 @@ def _millis(text: str | None, option: str) -> int | None:
 
 Workflow = Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")]
 LetterId = Annotated[str, typer.Argument(help="Its position, as in 0-17, or enough of the beginning of its record's id.", metavar="ID")]
+NewKey = Annotated[bool, typer.Option("--new-key", help="Give repeated calls new Idempotency-Keys: their effects happen again.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)]
 
 
@@ -180,11 +181,24 @@ def verify(
 
 
 @app.command()
-def resume(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Set a parked workflow going again; agents that failed may be called again."""
-    from loopwright.cli.control import resume
+def resume(
+    workflow: Workflow,
+    from_hop: Annotated[
+        int | None,
+        typer.Option("--from", min=1, help="Run again from this hop on, also one that has ended.", metavar="HOP", show_default=False),
+    ] = None,
+    new_key: NewKey = False,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Set a parked workflow going again, or run any that rests again from one of its hops on; agents that failed may be called again.
 
-    resume(_settings(), workflow, reason, as_json)
+    A call that the workflow has made before, of the same agent with the same input, keeps its Idempotency-Key: the agent answers from its
+    store, and nothing is done twice.
+    """
+    from loopwright.cli.control import Resumption, resume
+
+    resume(_settings(), workflow, Resumption(from_hop, new_key, reason), as_json)
 
 
 @app.command()
@@ -222,12 +236,13 @@ def dlq_retry(
     cause: Annotated[str, typer.Option(help="All open ones with this cause.", show_default=False)] = "",
     all_open: Annotated[bool, typer.Option("--all-open", help="All open ones.")] = False,
     edit: Annotated[str, typer.Option(help="Send these bytes instead of the original ones.", metavar="FILE|-", show_default=False)] = "",
+    new_key: NewKey = False,
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
     """Try it again: a refused record is written again where it stood, a call that was given up resumes its parked workflow.
 
-    A resumed workflow decides anew. Its next call belongs to a new hop and has a new Idempotency-Key: the agent takes it for a new call.
+    A resumed workflow decides anew. The call of the same agent with the same input keeps its Idempotency-Key, unless --new-key is given.
     """
     from loopwright.cli.dlq import Chosen, retry
 
@@ -235,7 +250,7 @@ def dlq_retry(
         raise typer.BadParameter("name one dead letter, or give --cause, or --all-open", param_hint="ID")
     if edit and not letter:
         raise typer.BadParameter("a correction is for one dead letter: name it", param_hint="--edit")
-    raise typer.Exit(retry(_settings(), Chosen(letter, cause), edit, reason, as_json))
+    raise typer.Exit(retry(_settings(), Chosen(letter, cause, new_key), edit, reason, as_json))
 
 
 @dlq_app.command("drop")

@@ -6,9 +6,10 @@ from urllib.parse import quote
 import orjson
 
 from loopwright.dispatch.state import Branch, DispatchState
-from loopwright.message import record_id, trace_of
+from loopwright.message import trace_of
 from loopwright.registry.catalogue import Agent
 from loopwright.step import Call
+from loopwright.workflow.calls import idempotency_key
 
 
 def call_id(state: DispatchState, branch: str) -> str:
@@ -23,11 +24,6 @@ def parts_of(made: str) -> tuple[int, str, int]:
     return int(hop), branch, int(attempt)
 
 
-def idempotency_key(workflow: str, hop: int, branch: str) -> str:
-    """The same for every attempt at one (workflow, hop, branch)."""
-    return record_id(workflow, hop, branch, "call")
-
-
 def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gateway_url: str) -> Call:
     """The POST to `agent` for this branch."""
     asked: Branch = state.branches[branch]
@@ -40,7 +36,7 @@ def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gate
         "headers": {
             "content-type": "application/json",
             "accept": "application/json",
-            "idempotency-key": f'"{idempotency_key(workflow, state.hop, branch)}"',
+            "idempotency-key": f'"{asked.key or idempotency_key(workflow, state.hop, branch)}"',
             "traceparent": trace_of(workflow, state.hop, branch, state.traceparent),
             "ce-workflowid": _header_text(workflow),
             "ce-hop": str(state.hop),

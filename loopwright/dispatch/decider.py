@@ -203,7 +203,8 @@ class DispatchDecider:
 
 
 def _branch(target: dict[str, Any], now_ms: int) -> Branch:
-    return Branch(target["agent"], target["version"], target["input"], target.get("input_hash", ""), since_ms=now_ms)
+    key = target.get("idempotency_key", "")
+    return Branch(target["agent"], target["version"], target["input"], target.get("input_hash", ""), since_ms=now_ms, key=key)
 
 
 def _whole(value: object) -> int:

@@ -11,7 +11,10 @@ CALLING, BACKOFF, CALLBACK, UNKNOWN = "calling", "backoff", "callback", "unknown
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One target of the decision. `due_ms` is when a pause, a callback or the wait for a definition ends; `attempts` counts calls made."""
+    """One target of the decision. `due_ms` is when a pause, a callback or the wait for a definition ends; `attempts` counts calls made.
+
+    `key` is the Idempotency-Key of the earlier call that this one repeats; empty where it is a new one.
+    """
 
     agent: str
     version: int
@@ -21,6 +24,7 @@ class Branch:
     attempts: int = 0
     due_ms: int = 0
     since_ms: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

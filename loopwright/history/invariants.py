@@ -157,7 +157,7 @@ def _counts(life: Life) -> Counter[str]:
     counts["later_decisions_ignored"] = len(life.decisions) - len(life.taken_up())
     repeats = sum(len(group) - max(1, len(_outputs(group))) for group in _by_branch(life).values())
     counts["duplicates_fenced"] = life.repeated + repeats + len(life.results) - len(_unlike(life.results))
-    if life.state is not None:
+    if life.state is not None and not life.set_back:
         counts["workflows"] += 1
         counts[_standing(life)] += 1
     return counts
@@ -184,7 +184,14 @@ def _finding(life: Life, invariant: Invariant, what: str, entries: Iterable[Entr
 
 def _overdue(life: Life, clock: Clock) -> Iterator[Finding]:
     state = life.state
-    if state is not None and life.started and life.moved_by and state.phase in OPEN and state.deadline_ms < clock.now_ms:
+    if (
+        state is not None
+        and life.started
+        and life.moved_by
+        and state.phase in OPEN
+        and not life.set_back
+        and state.deadline_ms < clock.now_ms
+    ):
         what = f"it has no end, {(clock.now_ms - state.deadline_ms) / 1000:.0f} s past its deadline: {state.phase.value} at hop {state.hop}"
         yield _finding(life, Invariant.OVERDUE, what, (life.started, life.moved_by), state.deadline_ms + clock.patience_ms)
 

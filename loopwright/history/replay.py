@@ -24,9 +24,10 @@ ANSWERS = frozenset({schemas.REPLIED, schemas.FAILED, schemas.SETTLED})
 class Life:
     """One run of a workflow, its records in log order.
 
-    There is more than one where it was started again under its id after it had been forgotten. `state` is what the fold gives (None: no
-    start), `moved_by` the record that gave it that state, `repeated` the starts that were ignored as duplicates. `answers` are replies,
-    failures and settled decisions; one that was refused (a dead letter) is none.
+    There is more than one where it was started again under its id after it had been forgotten, or was set back to an earlier hop; then
+    `first_hop` is the hop from which it goes on, and the run before is `set_back`. `state` is what the fold gives (None: no start), `first`
+    its first one, `before` that before each hop's decision; `moved_by` is the record that gave it its state, `repeated` counts the starts
+    that were ignored as duplicates. `answers` are replies, failures and settled decisions; one that was refused (a dead letter) is none.
     """
 
     workflow: str
@@ -37,6 +38,10 @@ class Life:
     decisions: list[tuple[Entry, Message]] = field(default_factory=list)
     results: list[tuple[Entry, Message]] = field(default_factory=list)
     repeated: int = 0
+    first: WorkflowState | None = None
+    before: dict[int, WorkflowState] = field(default_factory=dict)
+    first_hop: int = 0
+    set_back: bool = False
 
     @property
     def began_ms(self) -> int:
@@ -74,14 +79,32 @@ def lives_of(
             continue
         if _forgotten(lives[-1].state, entry.message, limits):
             lives.append(Life(workflow))
-        _take(lives[-1], entry, entry.message, limits, team)
-    begins = [life.started.logged_ms for life in lives[1:] if life.started]
+        _take(lives, entry, entry.message, limits, team)
+    belongs = _Belonging(lives)
     for entry, decided in decisions:
         if decided.type == schemas.DECIDED:
-            lives[bisect_right(begins, entry.logged_ms)].decisions.append((entry, decided))
+            belongs.to(entry, decided).decisions.append((entry, decided))
     for entry, result in results:
-        lives[bisect_right(begins, entry.logged_ms)].results.append((entry, result))
+        belongs.to(entry, result).results.append((entry, result))
     return lives
+
+
+class _Belonging:
+    """Which run a decision or a result belongs to: by time where it was started again, by hop where it was set back."""
+
+    def __init__(self, lives: list[Life]) -> None:
+        self._groups: list[list[Life]] = []
+        for life in lives:
+            if life.first_hop and self._groups:
+                self._groups[-1].append(life)
+            else:
+                self._groups.append([life])
+        self._begins = [group[0].began_ms for group in self._groups[1:]]
+
+    def to(self, entry: Entry, message: Message) -> Life:
+        """The run that `message` belongs to."""
+        group = self._groups[bisect_right(self._begins, entry.logged_ms)]
+        return next((life for life in reversed(group) if life.first_hop <= message.hop), group[0])
 
 
 def _forgotten(state: WorkflowState | None, message: Message, limits: Limits) -> bool:
@@ -91,18 +114,26 @@ def _forgotten(state: WorkflowState | None, message: Message, limits: Limits) ->
     return message.logged_ms >= state.ended_ms + limits.deduplication_ms
 
 
-def _take(life: Life, entry: Entry, message: Message, limits: Limits, team: str) -> None:
+def _take(lives: list[Life], entry: Entry, message: Message, limits: Limits, team: str) -> None:
+    life = lives[-1]
     folded = fold(life.state, message, limits, team)
     if message.type in ANSWERS and not isinstance(folded, Contradiction):
-        life.answers.append((entry, message))
+        answered = next(run for run in reversed(lives) if run.first_hop <= message.hop or not run.first_hop)
+        answered.answers.append((entry, message))
     if isinstance(folded, Applied):
-        life.state, life.moved_by = _ended_at_once(folded.state, message, limits, team), entry
-        life.started = life.started or entry
+        if message.type == schemas.RESUMED and folded.state.hop == folded.state.resumed_hop:
+            life.set_back = True
+            life = Life(life.workflow, first_hop=folded.state.hop)
+            lives.append(life)
+        life.state, life.moved_by = ended_at_once(folded.state, message, limits, team), entry
+        life.started, life.first = life.started or entry, life.first or folded.state
+        if folded.state.phase is Phase.ROUTING:
+            life.before[folded.state.hop] = folded.state
     elif isinstance(folded, Ignored) and folded.count == "duplicate_start":
         life.repeated += 1
 
 
-def _ended_at_once(state: WorkflowState, message: Message, limits: Limits, team: str) -> WorkflowState:
+def ended_at_once(state: WorkflowState, message: Message, limits: Limits, team: str) -> WorkflowState:
     """The state after the decision of strategy `end`, where one is due: it follows from the log, and the router applies it at once."""
     decision = end(RouteRequest(state, {}, limits=limits)) if state.phase is Phase.ROUTING else None
     if decision is None:

@@ -239,6 +239,7 @@ def _signal(message: Message) -> Told:
     data = message.data
     word = " ".join(message.type.split(".")[1:])
     said = ", ".join(text(data.get(name)) for name in ("verdict", "reason") if data.get(name))
+    word += f" from hop {whole(data['from_hop'])}" if data.get("from_hop") else ""
     by = f" by {text(data.get('by'))}" if data.get("by") else ""
     return Kind.SIGNAL, f"{word}{by}" + (f": {said}" if said else ""), {"data": data}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from loopwright.history.reading import Entry, Position, is_orphan, read_entry, settles_letter
+from loopwright.history.replay import Life, lives_of
 from loopwright.history.steps import Step, step_of
 from loopwright.history.view import WorkflowView, view_of
 from loopwright.settings import Limits, Topics
@@ -53,6 +54,16 @@ class Timeline:
             entries = tuple(self._entries[workflow].values())
             self._views[workflow] = view_of(workflow, entries, self._topics, self._limits, self._default_team)
         return self._views[workflow]
+
+    def lives(self, workflow: str) -> list[Life]:
+        """The runs of a workflow, oldest first. Raises KeyError where no record tells of it."""
+        entries = sorted(self._entries[workflow].values(), key=lambda entry: (entry.at.partition, entry.at.offset))
+        topics = self._topics
+        said = {
+            topic: [entry for entry in entries if entry.at.topic == topic] for topic in (topics.messages, topics.decisions, topics.results)
+        }
+        decisions, results = ([(e, e.message) for e in said[topic] if e.message] for topic in (topics.decisions, topics.results))
+        return lives_of(workflow, said[topics.messages], decisions, results, self._limits, self._default_team)
 
     def views(self) -> list[WorkflowView]:
         """Every workflow, the one that started last first."""

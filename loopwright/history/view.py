@@ -11,6 +11,7 @@ from typing import Any
 from loopwright import schemas
 from loopwright.history.order import in_order
 from loopwright.history.reading import Entry, number, settles_letter, text, tokens_in, whole
+from loopwright.history.replay import ended_at_once
 from loopwright.history.steps import Kind, Step, decision_detail, shown_time, step_of, with_ignored
 from loopwright.message import Message
 from loopwright.settings import Limits, Topics
@@ -162,6 +163,8 @@ def _take(story: _Story, entry: Entry, topics: Topics, limits: Limits, default_t
     if entry.at.topic == topics.decisions:
         return _decision(story, message)
     if entry.at.topic == topics.results:
+        if story.state is not None and message.hop < story.state.resumed_hop:
+            return ""
         first = story.result is None
         story.result = story.result or message
         return "" if first else "a duplicate: the result was already logged"
@@ -187,6 +190,8 @@ IGNORED = {
     "out_of_order": "it answers a hop that has not been reached",
     "while_parked": "too late: the workflow was parked",
     "not_parked": "the workflow was not parked",
+    "not_at_rest": "the workflow was still running",
+    "gone_on": "the workflow had gone on since",
     "deadline_moved": "the deadline was moved since",
 }
 
@@ -206,13 +211,15 @@ def _folded(story: _Story, message: Message, limits: Limits, default_team: str) 
     if isinstance(result, Contradiction):
         story.refusal = story.refusal or f"{result.cause}: {result.why}"
         return f"{result.cause}: {result.why}"
-    story.state = result.state
+    if result.state.resumed_hop > (story.state.resumed_hop if story.state else 0):
+        story.result = None
+    story.state = ended_at_once(result.state, message, limits, default_team)
     return ""
 
 
 def _pending(story: _Story) -> list[tuple[Message, dict[str, Any]]]:
     """Decision and target of each call that has no answer yet."""
-    hops = sorted(story.decisions)
+    hops = sorted(hop for hop in story.decisions if story.state is None or hop >= story.state.resumed_hop)
     if not hops or story.result is not None:
         return []
     decision = story.decisions[hops[-1]]

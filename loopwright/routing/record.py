@@ -5,8 +5,10 @@ from typing import Any
 
 from loopwright import schemas
 from loopwright.message import Message, record_id, trace_of
-from loopwright.routing.request import Decision, RouteRequest
+from loopwright.routing.request import Decision, RouteRequest, Target
 from loopwright.settings import Settings
+from loopwright.workflow.calls import call_name
+from loopwright.workflow.state import WorkflowState
 
 SOURCE = "/loopwright/route"
 
@@ -20,7 +22,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         "outcome": decision.outcome,
         "strategy": decision.strategy,
         "reason": decision.reason,
-        "targets": [asdict(target) for target in decision.targets],
+        "targets": [_target(target, state) for target in decision.targets],
         "candidates": [c.agent.name for c in masked.candidates] if masked else [],
         "rejected": [{"agent": name, "why": why} for name, why in masked.rejected.items()] if masked else [],
         "confidence": decision.confidence,
@@ -44,6 +46,12 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
         data=data,
     )
+
+
+def _target(target: Target, state: WorkflowState) -> dict[str, Any]:
+    """A target on the wire. A call that the workflow has made before goes out with the Idempotency-Key of then."""
+    known = state.keys.get(call_name(target.agent, target.input_hash))
+    return asdict(target) | ({"idempotency_key": known} if known else {})
 
 
 def tokens_of(answers: tuple[dict[str, Any], ...]) -> dict[str, int]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from loopwright import schemas
 from loopwright.message import Message
 from loopwright.settings import Limits
+from loopwright.workflow.calls import with_call
 from loopwright.workflow.document import fingerprint, merge_patch
+from loopwright.workflow.resumption import state_from
 from loopwright.workflow.state import Visit, WorkflowState
 from loopwright.workflow.transitions import ENDED, OPEN, Event, Phase, after
 
@@ -45,6 +47,8 @@ def fold(state: WorkflowState | None, message: Message, limits: Limits, default_
     """What `message` makes of `state` (None: the workflow is not known yet)."""
     if message.type == schemas.STARTED:
         return _started(state, message, limits, default_team)
+    if message.type == schemas.RESUMED and "restored" in message.data:
+        return _set_back(state, message, limits)
     handler = HANDLERS.get(message.type)
     if handler is None:
         return Contradiction("unexpected-type", f"{message.type} does not belong on this topic", "write it to the topic it belongs to")
@@ -117,7 +121,9 @@ def _replied(state: WorkflowState, message: Message) -> Folded:
     visit = Visit(data["agent"], data["version"], data.get("input_hash", ""))
     ending = f"{data['agent']} ended the workflow" if data["next"] == "complete" else ""
     merged = merge_patch(state.document, data["output"])
-    return Applied(replace(_spent(moved, message), hop=state.hop + 1, document=merged, visits=(*state.visits, visit), ending=ending))
+    keys = with_call(state.keys, state.workflow, state.hop, data)
+    moved = replace(_spent(moved, message), hop=state.hop + 1, document=merged)
+    return Applied(replace(moved, visits=(*state.visits, visit), ending=ending, keys=keys))
 
 
 def _agent_failed(state: WorkflowState, message: Message) -> Folded:
@@ -127,7 +133,8 @@ def _agent_failed(state: WorkflowState, message: Message) -> Folded:
         return Ignored(late or "while_parked")
     error = message.data["error"]
     failed = {**state.failed, message.data["agent"]: f"{error['class']}: {error['message']}"[:300]}
-    return Applied(replace(_spent(moved, message), hop=state.hop + 1, failed=failed))
+    keys = with_call(state.keys, state.workflow, state.hop, message.data)
+    return Applied(replace(_spent(moved, message), hop=state.hop + 1, failed=failed, keys=keys))
 
 
 SETTLED_EVENTS = {"complete": Event.COMPLETE, "park": Event.PARK, "unroutable": Event.UNROUTABLE}
@@ -146,7 +153,22 @@ def _cancelled(state: WorkflowState, message: Message) -> Folded:
 
 def _resumed(state: WorkflowState, message: Message) -> Folded:
     moved = _moved(state, Event.RESUMED, message)
-    return Applied(_again(moved)) if moved else Ignored("not_parked")
+    if moved is None:
+        return Ignored("not_parked")
+    return Applied(_again(replace(moved, keys={}) if message.data.get("new_key") else moved))
+
+
+def _set_back(state: WorkflowState | None, message: Message, limits: Limits) -> Folded:
+    """What a record with `restored` makes of a workflow that rests or is forgotten. It says all that the new state holds."""
+    back = state_from(message, limits)
+    if state is None:
+        return Applied(back)
+    if state.start_hash != back.start_hash:
+        why = f"workflow {message.workflow!r} was started with other content than the one that is to be resumed"
+        return Contradiction("conflicting-resumption", why, "resume it again: what it is to go on from is read from the log anew")
+    if after(state.phase, Event.SET_BACK) is None:
+        return Ignored("not_at_rest")
+    return Applied(back) if state.hop < back.hop else Ignored("gone_on")
 
 
 def _again(state: WorkflowState) -> WorkflowState:

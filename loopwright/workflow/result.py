@@ -18,7 +18,7 @@ def result_of(state: WorkflowState, now_ms: int) -> Message:
     """The result of an ended workflow: how it ended and why, its document, path, duration and spend."""
     kind = RESULT_TYPES[state.phase]
     return Message(
-        id=record_id(state.workflow, 0, "", f"result/{kind}"),
+        id=record_id(state.workflow, state.resumed_hop, "", f"result/{kind}"),
         type=kind,
         source="/loopwright/route",
         workflow=state.workflow,

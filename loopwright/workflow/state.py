@@ -35,7 +35,9 @@ class WorkflowState:
     """Everything that the log has said of one workflow. Times are milliseconds since the epoch.
 
     `hop` counts decisions: the one being made or acted on. `pins` are the agent versions the workflow began with. `failed` are agents that
-    gave up on it. `ending` is set when a reply asked for the end; `reason` says why it is parked or ended.
+    gave up on it. `ending` is set when a reply asked for the end; `reason` says why it is parked or ended. `keys` are the Idempotency-Keys
+    of the calls that were answered, by `loopwright.workflow.calls.call_name`. `resumed_hop` is the hop from which it runs since it was set
+    back to an earlier one; 0: it never was.
     """
 
     workflow: str
@@ -58,6 +60,8 @@ class WorkflowState:
     tenant: str = ""
     ending: str = ""
     reason: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
+    resumed_hop: int = 0
 
     @property
     def path(self) -> list[str]:

@@ -30,6 +30,7 @@ class Event(StrEnum):
     PARK = "decided: park"
     UNROUTABLE = "decided: unroutable"
     RESUMED = "resumed"
+    SET_BACK = "resumed from a hop"
     APPROVED = "approved"
     REJECTED = "rejected"
     CANCEL = "cancelled"
@@ -39,6 +40,7 @@ class Event(StrEnum):
 OPEN = (Phase.ROUTING, Phase.WAITING, Phase.PARKED)
 ENDED = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
 BUSY = (Phase.ROUTING, Phase.WAITING)
+RESTING = (Phase.NONE, Phase.PARKED, Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED)  # none: forgotten since
 
 TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.NONE, Event.STARTED): Phase.ROUTING,
@@ -49,6 +51,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     **{(phase, Event.PARK): Phase.PARKED for phase in BUSY},
     **{(phase, Event.UNROUTABLE): Phase.FAILED for phase in BUSY},
     (Phase.PARKED, Event.RESUMED): Phase.ROUTING,
+    **{(phase, Event.SET_BACK): Phase.ROUTING for phase in RESTING},
     (Phase.PARKED, Event.APPROVED): Phase.ROUTING,
     (Phase.PARKED, Event.REJECTED): Phase.FAILED,
     **{(phase, Event.CANCEL): Phase.CANCELLED for phase in OPEN},
