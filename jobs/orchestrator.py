@@ -52,8 +52,9 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
     dispatched = run_keyed(decisions, definitions, calling, "dispatch")
 
     rejected = messages.get_side_output(REJECTED).union(decisions.get_side_output(REJECTED))
-    kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, topics.dead_letters], "routed")
-    kafka_sink(tables, cluster, dispatched, [topics.messages, topics.dead_letters], "dispatched")
+    refusals = [topics.dead_letters, topics.audit]
+    kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, *refusals], "routed")
+    kafka_sink(tables, cluster, dispatched, [topics.messages, *refusals], "dispatched")
     kafka_sink(tables, cluster, rejected, [topics.dead_letters], "rejected")
 
 

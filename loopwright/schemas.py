@@ -22,6 +22,7 @@ WORKFLOW_FAILED = "loopwright.workflow.failed"
 REJECTED = "loopwright.message.rejected"
 LETTER_SETTLED = "loopwright.dead-letter.settled"
 PROGRESS = "loopwright.agent.progress"
+ACCESS_REFUSED = "loopwright.access.refused"
 
 TEXT = {"type": "string"}
 NAME = {"type": "string", "minLength": 1, "maxLength": 256}
@@ -94,7 +95,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "model": {"type": ["string", "null"]},
         },
     ),
-    CALLED_BACK: _data({"branch": NAME}, {"output": OBJECT, "error": OBJECT, "next": {"enum": ["continue", "complete"]}, "usage": OBJECT}),
+    CALLED_BACK: _data(
+        {"branch": NAME},
+        {"output": OBJECT, "error": OBJECT, "next": {"enum": ["continue", "complete"]}, "usage": OBJECT, "sender": TEXT},
+    ),
 }
 
 _VALIDATORS = {kind: jsonschema_rs.Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}

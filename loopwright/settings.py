@@ -31,6 +31,7 @@ class Topics(Frozen):
     results: str = Field("workflow-results", description="How workflows ended.")
     dead_letters: str = Field("agent-dead-letters", description="What could not be processed, with the original bytes and the reason.")
     progress: str = Field("agent-progress", description="Progress that agents report.")
+    audit: str = Field("agent-audit", description="Who was refused what, and why.")
 
 
 class Kafka(Frozen):
@@ -96,6 +97,8 @@ class Settings(BaseSettings):
     gateway_url: str = Field("http://127.0.0.1:8800", description="Where callbacks and the lead form are served.")
     wakeup: Literal["auto", "mailbox", "timer"] = Field("auto", description="How finished calls reach the operator.")
 
+    secrets_file: Path | None = Field(None, description="Secrets by name (docs/security.md), mode 0600. Set: callbacks must be signed.")
+
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
     limits: Limits = Limits()
@@ -107,6 +110,11 @@ class Settings(BaseSettings):
         if self.llm_api_key_file is not None:
             return self.llm_api_key_file.expanduser().read_text().strip()
         return self.llm_api_key.get_secret_value()
+
+    def agents_secrets(self) -> Path | None:
+        """The secrets file of an agent: as set, else the one that the local platform has made in its state folder, if it has."""
+        made = self.home / "run" / "secrets.json"
+        return self.secrets_file or (made if made.is_file() else None)
 
     def cache_dir(self) -> Path:
         """The cache folder with `~` expanded."""

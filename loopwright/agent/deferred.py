@@ -20,6 +20,7 @@ from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
 from loopwright.agent.work import input_problem
 from loopwright.edges.http_post import Poster
+from loopwright.edges.signing import Signer, message_id
 from loopwright.errors import Unreachable
 from loopwright.retry import backoff_ms
 
@@ -31,10 +32,13 @@ LEASE_MS = 10_000
 class DeferredDesk:
     """Answers the calls of one agent with `reply: callback`."""
 
-    def __init__(self, agent: Agent, shelf: Shelf, report: Callable[[Incoming], Report], poster: Poster, lease_ms: int = LEASE_MS) -> None:
+    def __init__(
+        self, agent: Agent, shelf: Shelf, report: Callable[[Incoming], Report], poster: Poster, signer: Signer, lease_ms: int = LEASE_MS
+    ) -> None:
         self.agent = agent
         self._shelf = shelf
         self._poster = poster
+        self._signer = signer
         self._lease_ms = lease_ms
         self._desk = Desk(agent, shelf, report, lease_ms)
         self._background: set[asyncio.Task[None]] = set()
@@ -101,8 +105,8 @@ class DeferredDesk:
 
     async def _deliver(self, incoming: Incoming, body: bytes, made_ms: int) -> None:
         until_ms = made_ms + self.agent.definition.callback_timeout_ms
-        attempt = 0
-        while not await self._posted(incoming, body):
+        attempt, message = 0, message_id()
+        while not await self._posted(incoming, body, message):
             attempt += 1
             pause_ms = backoff_ms(attempt, incoming.key, initial_ms=200, max_ms=min(10_000, self._lease_ms // 2))
             if now_ms() + pause_ms > until_ms:
@@ -113,17 +117,19 @@ class DeferredDesk:
         again = orjson.loads(body).get("error", {}).get("retryable") is True
         await self._shelf.ask(lambda store: store.delivered(self.agent.name, incoming.key, forget=again))
 
-    async def _posted(self, incoming: Incoming, body: bytes) -> bool:
-        """Whether the matter is closed: the reply was taken, or never will be."""
-        headers = {"idempotency-key": f'"{incoming.key}"', "traceparent": incoming.traceparent, "loopwright-agent": self.agent.name}
+    async def _posted(self, incoming: Incoming, body: bytes, message: str) -> bool:
+        """Whether the matter is closed: the reply was taken, or never will be. Each attempt is signed anew."""
+        headers = {"idempotency-key": f'"{incoming.key}"', "traceparent": incoming.traceparent, **self._signer.headers(body, message)}
         try:
             posted = await self._poster.post(incoming.callback, body, {k: v for k, v in headers.items() if v}, POST_TIMEOUT_MS)
         except Unreachable as error:
             log.warning("%s: %s", incoming.callback, error.why)
             return False
+        if posted.status == 401 and "urn:loopwright:replayed" in posted.text:
+            return True  # an attempt whose answer was lost arrived
         if not posted.taken:
-            log.warning("%s answered %d: %s", incoming.callback, posted.status, posted.text[:200])
-        return not posted.worth_retrying
+            log.warning("%s answered %d: %s", incoming.callback, posted.status, posted.text[:300])
+        return not posted.worth_retrying and posted.status != 401  # a secret or a clock may be put right in time
 
 
 def _reply(answer: Answer) -> bytes:

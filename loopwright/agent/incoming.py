@@ -73,11 +73,20 @@ async def read_call(request: Request, limit: int) -> Incoming:
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
     """The JSON object in the body. Raises Refused: 413 over `limit` bytes, 415 for another content type, 422 for anything but an object."""
+    check_content_type(request)
+    return json_of(await read_body(request, limit))
+
+
+def check_content_type(request: Request) -> None:
+    """Raise Refused (415) unless the body is said to be JSON."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         detail = f"The body is {content_type or 'of no stated type'}; send application/json."
         raise Refused(problem(415, "content-type", "The body is not JSON", detail))
-    body = await read_body(request, limit)
+
+
+def json_of(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`. Raises Refused (422) for anything else."""
     try:
         return read_object(body, NESTING)
     except JsonRefused as refused:

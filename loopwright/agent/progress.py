@@ -11,6 +11,7 @@ import orjson
 from loopwright.agent.incoming import Incoming
 from loopwright.agent.task import Report, Task
 from loopwright.edges.http_post import Poster
+from loopwright.edges.signing import Signer, message_id
 from loopwright.errors import Unreachable
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Reporter:
 
     def __init__(self, poster: Poster) -> None:
         self._poster = poster
-        self._waiting: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[tuple[str, bytes, Signer]] = asyncio.Queue(MOST_WAITING)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending: asyncio.Task[None] | None = None
 
@@ -52,8 +53,8 @@ class Reporter:
             with suppress(asyncio.CancelledError):
                 await self._sending
 
-    def for_call(self, incoming: Incoming) -> Report:
-        """What a task of this call reports through."""
+    def for_call(self, signer: Signer, incoming: Incoming) -> Report:
+        """What a task of this call reports through; `signer` signs for its agent."""
         url = progress_url(incoming)
 
         def report(task: Task, step: int, of: int, text: str) -> None:
@@ -61,22 +62,25 @@ class Reporter:
             loop = self._loop
             if url and loop is not None:
                 with suppress(RuntimeError, TypeError, ValueError):  # the loop is closed, or the numbers are no numbers
-                    loop.call_soon_threadsafe(self._put, url, orjson.dumps(said))
+                    loop.call_soon_threadsafe(self._put, url, orjson.dumps(said), signer)
 
         return report
 
-    def _put(self, url: str, body: bytes) -> None:
+    def _put(self, url: str, body: bytes, signer: Signer) -> None:
         with suppress(asyncio.QueueFull):
-            self._waiting.put_nowait((url, body))
+            self._waiting.put_nowait((url, body, signer))
 
     async def _send_all(self) -> None:
         resting_until = 0.0
         while True:
-            url, body = await self._waiting.get()
+            url, body, signer = await self._waiting.get()
             if time.monotonic() < resting_until:
                 continue
             try:
-                await self._poster.post(url, body, {}, POST_TIMEOUT_MS)
+                posted = await self._poster.post(url, body, signer.headers(body, message_id()), POST_TIMEOUT_MS)
             except Unreachable as error:
                 log.debug("progress is not taken: %s", error.why)
                 resting_until = time.monotonic() + REST_S
+            else:
+                if not posted.taken:
+                    log.debug("progress is not taken: %s answered %d: %s", url, posted.status, posted.text[:300])

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from loopwright.agent.incoming import read_call
 from loopwright.agent.problems import Refused, problem
 from loopwright.agent.progress import Reporter
 from loopwright.edges.http_post import Poster
+from loopwright.edges.secrets import SecretsFile
+from loopwright.edges.signing import Signer
 from loopwright.errors import InvalidDefinition, PlatformFailed
+from loopwright.settings import read_settings
 
 log = logging.getLogger(__name__)
 BODY_BYTES = 1_000_000
@@ -42,14 +46,16 @@ def create_app(
     body_bytes: int = BODY_BYTES,
     lease_ms: int = LEASE_MS,
     closing: Closing | None = None,
+    secrets: SecretsFile | None = None,
 ) -> FastAPI:
     """The application that serves `agents`, each at the path of its endpoint.
 
     `state` is the folder of the Idempotency-Key store; processes that serve the same agents on one machine may share it. `closing` is
-    awaited when the application ends. Raises InvalidDefinition where two agents share a path or one has no handler.
+    awaited when the application ends. `secrets` sign what the agents send; by default the file that the settings name, or the local
+    platform's. Raises InvalidDefinition where two agents share a path or one has no handler.
     """
     _check(agents)
-    staff = Staff(agents, state, lease_ms, closing)
+    staff = Staff(agents, state, lease_ms, closing, secrets or own_secrets())
     app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, http_problem)
     for agent in agents:
@@ -73,6 +79,12 @@ def serve(
     run_app(create_app(agents, state, body_bytes, closing=closing), port, host)
 
 
+def own_secrets() -> SecretsFile | None:
+    """The secrets of this process, where there are any. Raises InvalidSettings."""
+    path = read_settings().agents_secrets()
+    return None if path is None else SecretsFile(path)
+
+
 def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
     """Run an application on `port` until SIGINT or SIGTERM, then let what is under way end (at most 10 s)."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -91,8 +103,11 @@ def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
 class Staff:
     """The agents' desks and what they share; open while the application runs."""
 
-    def __init__(self, agents: Sequence[Agent], state: Path, lease_ms: int, closing: Closing | None) -> None:
+    def __init__(
+        self, agents: Sequence[Agent], state: Path, lease_ms: int, closing: Closing | None, secrets: SecretsFile | None = None
+    ) -> None:
         self._agents = agents
+        self._secrets = secrets
         self._state = state
         self._lease_ms = lease_ms
         self._closing = closing
@@ -122,9 +137,11 @@ class Staff:
                 await self._closing()
 
     def _desk(self, agent: Agent, shelf: Shelf, reporter: Reporter, poster: Poster) -> Desk | DeferredDesk:
+        signer = Signer(self._secrets, agent.definition.team, agent.name)
+        report = partial(reporter.for_call, signer)
         if agent.definition.reply == "callback":
-            return DeferredDesk(agent, shelf, reporter.for_call, poster, self._lease_ms)
-        return Desk(agent, shelf, reporter.for_call, self._lease_ms)
+            return DeferredDesk(agent, shelf, report, poster, signer, self._lease_ms)
+        return Desk(agent, shelf, report, self._lease_ms)
 
     async def _sweep(self, shelf: Shelf) -> None:
         purged_at = float("-inf")

@@ -4,6 +4,8 @@ Kafka with the product's topics, Flink with the job, the agents, and the gateway
 is somebody else's: that part is used and not started.
 """
 
+import json
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import read_ports
 from loopwright.edges.platform.services import Endpoints, Service
+from loopwright.edges.secrets import CALLBACK, new_key
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import NotFound
 from loopwright.settings import Kafka, Settings
@@ -62,7 +65,20 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
         "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
         "LOOPWRIGHT_HOME": str(there.home),
         **_key_by_file(settings, there.home),
+        "LOOPWRIGHT_SECRETS_FILE": str(settings.secrets_file.expanduser().resolve() if settings.secrets_file else own_secrets(there.home)),
     }
+
+
+def own_secrets(home: Path) -> Path:
+    """The secrets file of the local platform: made once, with a random secret that the agents sign their callbacks with."""
+    file = home / "run" / "secrets.json"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(f"secrets-{os.getpid()}.new")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
+        os.replace(fresh, file)
+    return file
 
 
 def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:

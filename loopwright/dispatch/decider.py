@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 
 from loopwright import schemas
+from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
+from loopwright.dispatch.access import foreign_sender
 from loopwright.dispatch.call import call_id, parts_of, request
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
@@ -138,6 +140,9 @@ class DispatchDecider:
         branch = state.branches.get(name)
         if message.hop != state.hop or branch is None or branch.status not in (CALLING, CALLBACK):
             return self._step(state, counts=("late_callback",))
+        foreign = foreign_sender(key, state, name, message)
+        if foreign is not None:
+            return self._step(state, (refused(foreign, self._topics.audit, now_ms, message.id),), counts=("foreign_callback",))
         agent = self._catalogue.get(state.team, branch.agent, branch.version)
         if agent is None or agent.definition.reply != "callback":
             return self._step(state, counts=("unexpected_callback",))

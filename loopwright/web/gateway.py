@@ -18,17 +18,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from loopwright.agent.answer import Answer
-from loopwright.agent.incoming import read_body, read_json
+from loopwright.agent.incoming import check_content_type, json_of, read_body, read_json
 from loopwright.agent.problems import Refused, problem
 from loopwright.agent.serving import http_problem, response, run_app
 from loopwright.edges.kafka import Producer
+from loopwright.edges.secrets import SecretsFile
+from loopwright.edges.signing import Signed
 from loopwright.errors import LoopwrightError, Retryable
 from loopwright.registry.contract import Contract
 from loopwright.settings import Settings, read_settings
 from loopwright.step import Emit
+from loopwright.web.callers import Callers
 from loopwright.web.form import complaints, lead_of, read_form
 from loopwright.web.pages import Pages
 from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, workflow_id
+from loopwright.web.refusals import Refusals
 from loopwright.web.writer import PATIENCE_S, Sender, Writer
 
 FORM_BYTES = 200_000
@@ -84,6 +88,8 @@ class Gateway:
         self._settings = settings
         self._topics = settings.topics
         self._writer = writer
+        self._refusals = Refusals(writer, settings.topics.audit)
+        self._callers = Callers(SecretsFile(settings.secrets_file) if settings.secrets_file else None, self._refusals)
         self._pages = Pages()
 
     @asynccontextmanager
@@ -92,6 +98,7 @@ class Gateway:
         try:
             yield
         finally:
+            await self._refusals.close()
             self._writer.close()
 
     async def form(self, _request: Request) -> Response:
@@ -146,25 +153,35 @@ class Gateway:
 
     async def callback(self, request: Request) -> Response:
         """Take the late reply of an agent."""
-        body, digest = await self._checked(request, CALLBACK, self._settings.limits.document_bytes)
+        body, digest, signed = await self._checked(request, CALLBACK, self._settings.limits.document_bytes)
         workflow, hop = _where(request)
         branch = str(request.path_params["branch"])[:256]
-        await self._write(called_back(self._topics, workflow, hop, branch, body, digest, _now_ms()))
-        return _json(202, {"workflow": workflow})
+        sender = signed.sender if signed else ""
+        record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender)
+        return await self._taken(request, signed, workflow, record)
 
     async def progress(self, request: Request) -> Response:
         """Take a report of progress."""
-        body, digest = await self._checked(request, REPORT, REPORT_BYTES)
+        body, digest, signed = await self._checked(request, REPORT, REPORT_BYTES)
         workflow, hop = _where(request)
-        await self._write(progressed(self._topics, workflow, hop, body, digest, _now_ms()))
-        return _json(202, {"workflow": workflow})
+        if signed is not None and body["agent"] not in (signed.agent, signed.sender):
+            raise self._callers.not_of(request, signed, body["agent"])
+        return await self._taken(request, signed, workflow, progressed(self._topics, workflow, hop, body, digest, _now_ms()))
 
-    async def _checked(self, request: Request, contract: Contract, limit: int) -> tuple[dict[str, Any], str]:
-        body = await read_json(request, limit)
+    async def _checked(self, request: Request, contract: Contract, limit: int) -> tuple[dict[str, Any], str, Signed | None]:
+        """The body, a digest of it, and who signed it."""
+        check_content_type(request)
+        raw = await read_body(request, limit)
+        signed = self._callers.sender(request, raw)
+        body = json_of(raw)
         errors = contract.errors(body)
         if errors:
             raise Refused(problem(422, "contract", "The body cannot be used", errors[0], errors))
-        return body, hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+        return body, hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16], signed
+
+    async def _taken(self, request: Request, signed: Signed | None, workflow: str, record: Emit) -> Response:
+        fresh = await self._callers.once(request, signed, lambda: self._write(record))
+        return _json(202, {"workflow": workflow}, **({} if fresh else {"idempotent-replayed": "true"}))
 
     async def _write(self, emit: Emit) -> None:
         if len(emit.value) > self._settings.limits.message_bytes:

@@ -56,9 +56,14 @@ def started(topics: Topics, workflow: str, document: Mapping[str, Any], team: st
     return emitted(topics.messages, message)
 
 
-def called_back(topics: Topics, workflow: str, hop: int, branch: str, body: Mapping[str, Any], digest: str, now_ms: int) -> Emit:
-    """The late reply of an agent; `body` keeps the contract CALLBACK, `digest` tells different replies to one call apart."""
-    data = {"branch": branch, **CALLBACK.project(body)}
+def called_back(
+    topics: Topics, workflow: str, hop: int, branch: str, body: Mapping[str, Any], digest: str, now_ms: int, sender: str = ""
+) -> Emit:
+    """The late reply of an agent; `body` keeps the contract CALLBACK, `digest` tells different replies to one call apart.
+
+    `sender` (`team/name`) is the agent that signed it.
+    """
+    data = {"branch": branch, **CALLBACK.project(body)} | ({"sender": sender} if sender else {})
     name = record_id(workflow, hop, branch, f"{CALLED_BACK}/{digest}")
     return emitted(topics.callbacks, Message(name, CALLED_BACK, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))
 

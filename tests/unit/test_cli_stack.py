@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from loopwright.cli.stack import at, stack_config, team_dir, with_local_ports
+from loopwright.cli.stack import at, own_secrets, stack_config, team_dir, with_local_ports
 from loopwright.edges.platform.services import Endpoints
+from loopwright.edges.secrets import SecretsFile, key_bytes
 from loopwright.settings import Settings, read_settings
 
 HERE = Endpoints("127.0.0.1:29092", "http://127.0.0.1:28081", {"agents": "http://127.0.0.1:21801", "gateway": "http://127.0.0.1:21800"})
@@ -47,7 +48,23 @@ def test_the_processes_are_told_where_everything_is(tmp_path):
         "LOOPWRIGHT_AGENTS_URL": "http://127.0.0.1:21801",
         "LOOPWRIGHT_GATEWAY_URL": "http://127.0.0.1:21800",
         "LOOPWRIGHT_HOME": str(tmp_path),
+        "LOOPWRIGHT_SECRETS_FILE": str(tmp_path / "run" / "secrets.json"),
     }
+
+
+def test_a_platform_makes_its_secrets_once_for_its_owner_alone(tmp_path):
+    file = own_secrets(tmp_path)
+    secret = SecretsFile(file).texts("callback")
+    assert (file.stat().st_mode & 0o777, len(key_bytes(*secret))) == (0o600, 32)
+    assert own_secrets(tmp_path) == file
+    assert SecretsFile(file).texts("callback") == secret
+    assert SecretsFile(own_secrets(tmp_path / "other")).texts("callback") != secret
+
+
+def test_secrets_of_one_s_own_are_handed_on_by_path(tmp_path):
+    told = stack_config(settings(home=tmp_path, secrets_file=tmp_path / "mine.yaml")).variables(HERE)
+    assert told["LOOPWRIGHT_SECRETS_FILE"] == str(tmp_path / "mine.yaml")
+    assert not (tmp_path / "run" / "secrets.json").exists()
 
 
 def test_client_options_of_kafka_are_kept():

@@ -1,0 +1,117 @@
+"""Signed callbacks and progress reports. Source: Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over id.timestamp.body.
+
+Headers: `webhook-id` (the same for every attempt at one delivery), `webhook-timestamp` (of the attempt), `webhook-signature`; and
+`loopwright-agent: TEAM/NAME`, who it is that signs: the key is that agent's, so nobody else's signature fits.
+"""
+
+import hashlib
+import math
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from loopwright.edges.secrets import SecretsFile
+
+TOLERANCE_S = 300
+SENDER = "loopwright-agent"
+_SENDER = re.compile(r"([a-z0-9-]{1,64})/([a-z0-9-]{1,64})")
+_MESSAGE_ID = re.compile(r"[!-~]{1,256}")
+Cause = Literal["unsigned", "wrong-signature", "stale", "replayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a valid signature says: who sent it, which delivery it is, the time of the attempt in s, and a digest of the body."""
+
+    team: str
+    agent: str
+    message: str
+    at_s: int
+    digest: bytes
+
+    @property
+    def sender(self) -> str:
+        """`team/name`."""
+        return f"{self.team}/{self.agent}"
+
+
+class SignatureRefused(Exception):
+    """A request whose sender is not proven. `why` says what is wrong, `remedy` what to do."""
+
+    def __init__(self, cause: Cause, why: str, remedy: str, sender: str = "") -> None:
+        super().__init__(why)
+        self.cause: Cause = cause
+        self.why = why
+        self.remedy = remedy
+        self.sender = sender
+
+
+class Signer:
+    """Signs what one agent sends."""
+
+    def __init__(self, secrets: SecretsFile | None, team: str, agent: str) -> None:
+        self._secrets = secrets
+        self._team = team
+        self._agent = agent
+
+    def headers(self, body: bytes, message: str, now_s: float | None = None) -> dict[str, str]:
+        """The headers to send along with `body`. Without a secret the sender is named and nothing is signed."""
+        named = {SENDER: f"{self._team}/{self._agent}"}
+        keys = self._secrets.callback_keys(self._team, self._agent) if self._secrets is not None else ()
+        if not keys:
+            return named
+        at = datetime.fromtimestamp(math.floor(time.time() if now_s is None else now_s), UTC)
+        signature = Webhook(keys[0]).sign(message, at, body.decode())
+        stamp = str(int(at.timestamp()))
+        return {**named, "webhook-id": message, "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+def message_id() -> str:
+    """An id for one delivery: all attempts at it have the same."""
+    return f"msg_{uuid.uuid4().hex}"
+
+
+def verify(secrets: SecretsFile, headers: Mapping[str, str], body: bytes) -> Signed:
+    """What the signature of a request says; any of the agent's keys may have made it. Raises SignatureRefused."""
+    claimed = _SENDER.fullmatch(headers.get(SENDER, ""))
+    sender = claimed[0] if claimed else ""
+    sent = {name: headers.get(name, "") for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
+    missing = [name for name, value in sent.items() if not value]
+    if claimed is None or missing:
+        wanting = ", ".join(missing) or f"{SENDER} (TEAM/NAME)"
+        remedy = "sign the body as Standard Webhooks says; the SDK does it when LOOPWRIGHT_SECRETS_FILE holds the agent's callback secret"
+        raise SignatureRefused("unsigned", f"there is no {wanting}", remedy, sender)
+    at_s = _fresh(sent["webhook-timestamp"], sender)
+    keys = secrets.callback_keys(claimed[1], claimed[2])
+    if not _MESSAGE_ID.fullmatch(sent["webhook-id"]) or not any(_fits(key, sent, body) for key in keys):
+        why = f"no signature fits the body and a secret of {sender}"
+        remedy = f"give sender and gateway the same secret, callback/{sender} or the common one, callback"
+        raise SignatureRefused("wrong-signature", why, remedy, sender)
+    return Signed(claimed[1], claimed[2], sent["webhook-id"], at_s, hashlib.sha256(body).digest())
+
+
+def _fresh(stamp: str, sender: str) -> int:
+    try:
+        at_s = math.floor(float(stamp))
+        off_s = round(time.time() - at_s)
+    except (ValueError, OverflowError):
+        remedy = "send the seconds since 1970-01-01 as a whole number"
+        raise SignatureRefused("stale", f"webhook-timestamp is {stamp[:40]!r}", remedy, sender) from None
+    if abs(off_s) > TOLERANCE_S:
+        why = f"it was signed {abs(off_s)} s {'ago' if off_s > 0 else 'ahead'}; {TOLERANCE_S} s are allowed"
+        raise SignatureRefused("stale", why, "sign every attempt anew; set the clocks right", sender)
+    return at_s
+
+
+def _fits(key: bytes, sent: Mapping[str, str], body: bytes) -> bool:
+    try:
+        Webhook(key).verify(body, dict(sent), json_parse=False)
+    except (WebhookVerificationError, ValueError):  # the library lets its parsing errors through
+        return False
+    return True
