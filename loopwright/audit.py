@@ -28,7 +28,7 @@ class Refusal:
 
 
 def refused(refusal: Refusal, topic: str, now_ms: int, name: str = "", unwritten: int = 0, causation: str = "") -> Emit:
-    """The record of `refusal`, for `topic`. `name` tells it from others like it; `unwritten` is how many before it were too many to write."""
+    """The record of `refusal`, for `topic`. `name` tells it from others like it; `unwritten` counts those before it that were too many."""
     workflow = refusal.workflow or NOWHERE
     data: dict[str, Any] = {
         "where": refusal.where,

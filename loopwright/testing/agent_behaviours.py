@@ -12,6 +12,7 @@ from loopwright.testing.http_double import Exchange
 
 Behaviour = Callable[[Exchange], None]
 Output = Mapping[str, Any]
+Sign = Callable[[bytes], Mapping[str, str]]
 KEY, CALLBACK = "idempotency-key", "loopwright-callback"
 
 
@@ -52,8 +53,11 @@ def failing(times: int, then: Behaviour, first: Behaviour | None = None) -> Beha
     return behave
 
 
-def calling_back(body: dict[str, Any], after_s: float = 0.05, times: int = 1) -> Behaviour:
-    """202, then `times` POSTs of `body` ({"output": {...}} or {"error": {...}}) to the call's loopwright-callback address."""
+def calling_back(body: dict[str, Any], after_s: float = 0.05, times: int = 1, sign: Sign | None = None) -> Behaviour:
+    """202, then `times` POSTs of `body` ({"output": {...}} or {"error": {...}}) to the call's loopwright-callback address.
+
+    `sign` gives the headers that sign a body, such as `lambda body: Signer(secrets, team, name).headers(body, message_id())`.
+    """
 
     def behave(exchange: Exchange) -> None:
         url = exchange.request.headers.get(CALLBACK, "")
@@ -62,13 +66,15 @@ def calling_back(body: dict[str, Any], after_s: float = 0.05, times: int = 1) ->
             return
         exchange.reply(202, {})
         for turn in range(1, times + 1):
-            threading.Timer(after_s * turn, _post, (url, body)).start()
+            threading.Timer(after_s * turn, _post, (url, body, sign)).start()
 
     return behave
 
 
-def _post(url: str, body: dict[str, Any]) -> None:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310  # a test's own
+def _post(url: str, body: dict[str, Any], sign: Sign | None = None) -> None:
+    raw = json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **(sign(raw) if sign else {})}
+    request = urllib.request.Request(url, raw, headers)  # noqa: S310  # a test's own
     try:
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
     except (urllib.error.URLError, OSError):

@@ -157,7 +157,7 @@ class Gateway:
         workflow, hop = _where(request)
         branch = str(request.path_params["branch"])[:256]
         sender = signed.sender if signed else ""
-        record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender)
+        record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender=sender)
         return await self._taken(request, signed, workflow, record)
 
     async def progress(self, request: Request) -> Response:

@@ -57,7 +57,7 @@ def started(topics: Topics, workflow: str, document: Mapping[str, Any], team: st
 
 
 def called_back(
-    topics: Topics, workflow: str, hop: int, branch: str, body: Mapping[str, Any], digest: str, now_ms: int, sender: str = ""
+    topics: Topics, workflow: str, hop: int, branch: str, body: Mapping[str, Any], digest: str, now_ms: int, *, sender: str = ""
 ) -> Emit:
     """The late reply of an agent; `body` keeps the contract CALLBACK, `digest` tells different replies to one call apart.
 

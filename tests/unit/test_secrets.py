@@ -1,0 +1,86 @@
+"""Secrets from a file: who may read it, what stands in it, how it is changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from loopwright.edges.secrets import SecretsFile, key_bytes, new_key
+from loopwright.errors import InvalidSettings
+
+KEY, OTHER = new_key(bytes(range(32))), new_key(bytes(range(1, 33)))
+
+
+def written(folder: Path, text: str, mode: int = 0o600) -> Path:
+    file = folder / "secrets.yaml"
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+def test_texts_lists_and_files_are_found_by_name(tmp_path):
+    secrets = SecretsFile(written(tmp_path, "a: one\nb: [new, old]\nc: {certificate: x.pem, key: /k.pem}\n"))
+    assert (secrets.texts("a"), secrets.texts("b"), secrets.texts("c"), secrets.texts("d")) == (("one",), ("new", "old"), (), ())
+    assert secrets.files("c") == {"certificate": tmp_path / "x.pem", "key": Path("/k.pem")}
+    assert secrets.files("a") == {}
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+def test_a_file_that_others_may_read_is_refused_with_what_to_do(tmp_path, mode):
+    file = written(tmp_path, "a: one\n", mode)
+    with pytest.raises(InvalidSettings) as caught:
+        SecretsFile(file)
+    assert (f"{mode:04o}" in caught.value.why, caught.value.remedy) == (True, f"chmod 600 {file}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hunter2hunter2",
+        "a: [hunter2\n",
+        "a: {b: 'hunter2\n",
+        "a: 1\nb: hunter2\n",
+        "a: [hunter2, 2]\n",
+        "a: ''\nb: hunter2",
+        "callback: hunter2\n",
+        "callback: whsec_hunter2!\n",
+        "callback/sdr/x: [hunter2]\n",
+        "callback: {hunter2: hunter2}\n",
+        "1: hunter2\n",
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_without_a_word_of_its_content(tmp_path, text):
+    with pytest.raises(InvalidSettings) as caught:
+        SecretsFile(written(tmp_path, text))
+    said = f"{caught.value}{caught.value.__cause__}{caught.value.__context__ if not caught.value.__suppress_context__ else ''}"
+    assert "hunter2" not in said
+    assert caught.value.remedy
+
+
+def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(InvalidSettings, match=r"secrets\.yaml"):
+        SecretsFile(tmp_path / "secrets.yaml")
+
+
+def test_a_changed_file_is_read_again_and_an_unusable_one_changes_nothing(tmp_path):
+    secrets = SecretsFile(written(tmp_path, "a: one\n"))
+    fresh = tmp_path / "fresh"
+    fresh.write_text("a: [two, one]\n")
+    fresh.chmod(0o600)
+    os.replace(fresh, secrets.path)
+    assert secrets.texts("a") == ("two", "one")
+    secrets.path.write_text("a: [broken\n")
+    assert secrets.texts("a") == ("two", "one")
+    secrets.path.unlink()
+    assert secrets.texts("a") == ("two", "one")
+    written(tmp_path, "a: three\n")
+    assert secrets.texts("a") == ("three",)
+
+
+def test_each_agent_has_a_key_of_its_own(tmp_path):
+    secrets = SecretsFile(written(tmp_path, f"callback: {KEY}\ncallback/sdr/own: [{OTHER}, {KEY}]\n"))
+    derived = {secrets.callback_keys(team, agent) for team, agent in [("sdr", "a"), ("sdr", "b"), ("x", "a")]}
+    assert len(derived) == 3
+    assert all(len(keys) == 1 and keys[0] != key_bytes(KEY) for keys in derived)
+    assert secrets.callback_keys("sdr", "own") == (key_bytes(OTHER), key_bytes(KEY))
+    assert SecretsFile(written(tmp_path, "a: b\n")).callback_keys("sdr", "a") == ()
