@@ -46,7 +46,8 @@ class Step:
 
     `state` is the new state of this key (None: forget the key). `calls` are to be started now; the outcome of each comes back once,
     through `Decider.on_outcome`. `wake_at_ms` is the earliest time at which `on_wake` is wanted. `counts` names counters to increment.
-    `waiting` means that nothing can be done before a definition arrives: the shell wakes the key when one does.
+    `waiting` means that nothing can be done before a definition arrives: the shell wakes the key when one does. `held` means that the key
+    waits for something outside that is down: the shell takes in fewer new records while many keys do.
     """
 
     state: bytes | None
@@ -55,6 +56,7 @@ class Step:
     wake_at_ms: int | None = None
     counts: tuple[str, ...] = ()
     waiting: bool = False
+    held: bool = False
 
 
 class Decider(Protocol):

@@ -24,13 +24,15 @@ def parts_of(made: str) -> tuple[int, str, int]:
     return int(hop), branch, int(attempt)
 
 
-def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gateway_url: str) -> Call:
-    """The POST to `agent` for this branch."""
+def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gateway_url: str, circuit: str) -> Call:
+    """The POST to `agent` for this branch. `circuit` names the circuit breaker that it goes through."""
     asked: Branch = state.branches[branch]
     definition = agent.definition
     payload: dict[str, Any] = {
         "url": definition.endpoint,
         "timeout_ms": definition.timeout_ms,
+        "circuit": circuit,
+        "rate": definition.rate.model_dump() if definition.rate else None,
         "concurrency": {"key": f"{definition.team}/{definition.name}", "limit": definition.concurrency},
         "allow": list(definition.allow_addresses),
         "headers": {

@@ -11,11 +11,13 @@ import orjson
 from loopwright import schemas
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
+from loopwright.dispatch import holding
 from loopwright.dispatch.access import foreign_sender
 from loopwright.dispatch.call import call_id, parts_of, request
+from loopwright.dispatch.match import mismatch
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
-from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, UNKNOWN, Branch, DispatchState, dump, load
+from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, HELD, UNKNOWN, Branch, DispatchState, dump, load
 from loopwright.message import Message, Rejected, emitted, read, uncarry
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import backoff_ms
@@ -33,10 +35,12 @@ class DispatchDecider:
         self._settings = settings
         self._topics = settings.topics
         self._catalogue = Catalogue()
+        self._published: dict[str, int] = {}
 
     def on_definition(self, key: str, value: bytes | None) -> None:
-        """Take note of an agent definition."""
+        """Take note of an agent definition. One that is published again begins with a circuit of its own."""
         self._catalogue.apply(key, value)
+        self._published[key] = self._published.get(key, 0) + 1
 
     def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
         """Take up a decision or a late reply."""
@@ -62,7 +66,14 @@ class DispatchDecider:
         agent = self._catalogue.get(present.team, branch.agent, branch.version)
         if agent is None:
             return self._failed(key, present, name, Failure("UnknownAgent", "its definition was removed", False), now_ms)
-        return self._judged(key, present, name, agent, judge(orjson.loads(outcome), agent, now_ms), now_ms)
+        said = orjson.loads(outcome)
+        put_off = holding.put_off(said, now_ms)
+        if put_off is not None:
+            step = self._held(key, present, name, agent, put_off, now_ms)
+        else:
+            verdict = mismatch(said, key, hop) or judge(said, agent, now_ms)
+            step = self._judged(key, present, name, agent, verdict, now_ms)
+        return replace(step, counts=(*step.counts, "circuits_opened")) if said.get("circuit_opened") else step
 
     def on_wake(self, key: str, state: bytes | None, in_flight: frozenset[str], now_ms: int) -> Step:
         """Do what is due: call again, give up waiting, forget."""
@@ -84,10 +95,13 @@ class DispatchDecider:
             return self._call(key, state, name, now_ms)
         if branch.due_ms > now_ms:
             return self._step(state)
+        if branch.status == HELD:
+            late = state.deadline_ms and now_ms >= state.deadline_ms
+            return self._failed(key, state, name, holding.too_late(), now_ms) if late else self._call(key, state, name, now_ms)
         if branch.status == BACKOFF:
             return self._call(key, self._with(state, name, replace(branch, attempts=branch.attempts + 1, status=CALLING)), name, now_ms)
-        late = Failure("CallbackTimeout", "it accepted the call but did not reply in time", True, 202)
-        return self._failed(key, state, name, late, now_ms)
+        silent = Failure("CallbackTimeout", "it accepted the call but did not reply in time", True, 202)
+        return self._failed(key, state, name, silent, now_ms)
 
     def _decided(self, key: str, state: DispatchState, message: Message, raw: Record, now_ms: int) -> Step:
         if message.hop <= state.hop:
@@ -113,12 +127,21 @@ class DispatchDecider:
         limits = self._settings.limits
         forget_ms = min(data.get("deadline_ms", 0), now_ms + limits.deadline_ms) + limits.deduplication_ms
         targets = {target["branch"]: _branch(target, now_ms) for target in data["targets"]}
-        taken = replace(taken, forget_ms=forget_ms, branches=targets)
+        taken = replace(taken, forget_ms=forget_ms, deadline_ms=data.get("deadline_ms", 0), branches=targets)
         step = Step(dump(taken))
         for name, branch in targets.items():
             one = self._call(key, self._with(load(step.state), name, replace(branch, attempts=1)), name, now_ms)
             step = replace(one, emits=step.emits + one.emits, calls=step.calls + one.calls, waiting=step.waiting or one.waiting)
         return step
+
+    def _held(self, key: str, state: DispatchState, name: str, agent: Agent, why: Failure, now_ms: int) -> Step:
+        branch = state.branches[name]
+        until_ms = (branch.held_since_ms or now_ms) + self._settings.circuit.patience_ms
+        until_ms = min(until_ms, state.deadline_ms or until_ms)
+        waiting = holding.held(branch, why, f"{key}/{state.hop}/{name}", agent.definition.retry, until_ms, now_ms)
+        if waiting is None:
+            return self._failed(key, state, name, holding.given_up(branch, why, now_ms), now_ms)
+        return self._step(self._with(state, name, waiting), counts=("calls_put_off",))
 
     def _call(self, key: str, state: DispatchState, name: str, now_ms: int) -> Step:
         branch = state.branches[name]
@@ -133,12 +156,13 @@ class DispatchDecider:
             why = "; ".join(agent.input.errors(branch.input)[:3])
             return self._failed(key, state, name, Failure("InputContractViolation", why, False), now_ms)
         state = self._with(state, name, replace(branch, status=CALLING))
-        return self._step(state, calls=(request(key, state, name, agent, self._settings.gateway_url),), counts=("calls",))
+        circuit = f"{agent.ref}#{self._published.get(agent.ref, 0)}"
+        return self._step(state, calls=(request(key, state, name, agent, self._settings.gateway_url, circuit),), counts=("calls",))
 
     def _called_back(self, key: str, state: DispatchState, message: Message, now_ms: int) -> Step:
         name = str(message.data["branch"])
         branch = state.branches.get(name)
-        if message.hop != state.hop or branch is None or branch.status not in (CALLING, CALLBACK):
+        if message.hop != state.hop or branch is None or branch.status not in (CALLING, CALLBACK, HELD):
             return self._step(state, counts=("late_callback",))
         foreign = foreign_sender(key, state, name, message)
         if foreign is not None:
@@ -180,7 +204,8 @@ class DispatchDecider:
                 multiplier=policy.multiplier,
                 retry_after_ms=failure.retry_after_ms,
             )
-            return self._step(self._with(state, name, replace(branch, status=BACKOFF, due_ms=now_ms + pause)), counts=("retries",))
+            paused = replace(branch, status=BACKOFF, due_ms=now_ms + pause, held_since_ms=0, holds=0)
+            return self._step(self._with(state, name, paused), counts=("retries",))
         failed = agent_failed(key, state, name, failure, now_ms)
         letter = failure_letter(key, state, name, failure, failed, self._topics.dead_letters)
         return self._step(self._without(state, name), (self._emit(failed), letter), counts=("agent_failures",))
@@ -204,7 +229,8 @@ class DispatchDecider:
     ) -> Step:
         due = [branch.due_ms for branch in state.branches.values() if branch.status != CALLING]
         wake_at = min(due, default=None) if state.branches else state.forget_ms
-        return Step(dump(state), emits, calls, wake_at, counts, waiting)
+        held = any(branch.status == HELD for branch in state.branches.values())
+        return Step(dump(state), emits, calls, wake_at, counts, waiting, held)
 
 
 def _branch(target: dict[str, Any], now_ms: int) -> Branch:

@@ -14,7 +14,7 @@ from loopwright.registry.catalogue import Agent
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 FINAL_ERRORS = frozenset(
-    {"TlsError", "InvalidUrl", "ResponseTooLarge", "NotUtf8", "InvalidHeader", "InvalidCall", "Redirected", "AddressRefused"}
+    {"TlsError", "InvalidUrl", "ResponseTooLarge", "NotUtf8", "InvalidHeader", "InvalidCall", "Redirected", "AddressRefused", "AgentGone"}
 )
 NESTING = 64
 

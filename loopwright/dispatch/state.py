@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 STATE_VERSION = 1
-CALLING, BACKOFF, CALLBACK, UNKNOWN = "calling", "backoff", "callback", "unknown"
+CALLING, BACKOFF, CALLBACK, UNKNOWN, HELD = "calling", "backoff", "callback", "unknown", "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class Branch:
     """One target of the decision. `due_ms` is when a pause, a callback or the wait for a definition ends; `attempts` counts calls made.
 
     `key` is the Idempotency-Key of the earlier call that this one repeats; empty where it is a new one.
+    `holds` counts how often the present attempt was put off, `held_since_ms` is when that began (see `loopwright.dispatch.holding`).
     """
 
     agent: str
@@ -25,17 +26,21 @@ class Branch:
     due_ms: int = 0
     since_ms: int = 0
     key: str = ""
+    held_since_ms: int = 0
+    holds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchState:
-    """`hop` is the last one that a decision was taken up for; decisions for it or an earlier one are ignored."""
+    """`hop` is the last one that a decision was taken up for; decisions for it or an earlier one are ignored. `deadline_ms` is the
+    workflow's, 0 where it is not known."""
 
     hop: int = 0
     team: str = ""
     cause: str = ""
     traceparent: str = ""
     forget_ms: int = 0
+    deadline_ms: int = 0
     pins: dict[str, int] = field(default_factory=dict)
     decision: dict[str, Any] = field(default_factory=dict)
     branches: dict[str, Branch] = field(default_factory=dict)

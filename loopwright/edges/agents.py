@@ -13,14 +13,18 @@ import aiohttp
 import orjson
 from aiohttp.abc import AbstractResolver
 
+from loopwright.circuit import Refused
+from loopwright.edges.circuits import CircuitOpen, Circuits, agent_fault, policy_of
 from loopwright.edges.guard import AddressRefused, guarded_connector
 from loopwright.edges.outcome import said, since_ms, unicode
+from loopwright.edges.rates import Rates
 from loopwright.edges.translate import http_error
 from loopwright.settings import Settings
 from loopwright.step import Call
 
 MAX_RESPONSE_BYTES = 1024 * 1024
-KEPT_HEADERS = ("content-type", "retry-after", "loopwright-next", "loopwright-usage", "idempotent-replayed", "location")
+_REPLY_HEADERS = ("loopwright-next", "loopwright-usage", "idempotent-replayed", "ce-workflowid", "ce-hop")
+KEPT_HEADERS = ("content-type", "retry-after", "location", *_REPLY_HEADERS)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2: token
 _BREAKING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "cookie"}
@@ -38,14 +42,18 @@ class _Failed(Exception):
 class AgentPerformer:
     """Implements `loopwright.step.Performer` for the dispatcher.
 
-    {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}, "allow": [network, ...]}
+    {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}, "allow": [network, ...],
+     "circuit": name, "rate": {"per_second", "burst"} or null}
         -> {"status", "headers": {lower-case name: value, of KEPT_HEADERS}, "body": text, "duration_ms", "waited_ms"}
         or {"error": {"class", "message"}, "status" where one came, "duration_ms", "waited_ms"}
+        or {"error": {"class": "CircuitOpen" or "AgentGone", "message", "retry_after_ms"}, ...} where the circuit is open: nothing was sent
+    "circuit_opened": true is in the outcome that opened it.
 
     Error classes: ConnectionRefused, ConnectionReset, ConnectionFailed, DnsFailure, TlsError, Timeout, ResponseTooLarge, NotUtf8,
     InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, AddressRefused, Internal.
     `timeout_ms` covers the call from the connection to the last byte of the answer; the wait for one of the agent's `limit` slots
-    (`waited_ms`) comes before. The limit holds within one performer. `allow` opens networks that the address guard refuses.
+    (`waited_ms`) and for its rate comes before. Limit, rate and circuit hold within one performer. `allow` opens networks that the address
+    guard refuses.
     """
 
     def __init__(self, settings: Settings, max_response_bytes: int = MAX_RESPONSE_BYTES, resolver: AbstractResolver | None = None) -> None:
@@ -53,6 +61,8 @@ class AgentPerformer:
         self._limit = max_response_bytes
         self._resolver = resolver
         self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._rates = Rates()
+        self._circuits = Circuits(policy_of(settings.circuit))
         self._sessions: dict[tuple[str, ...], aiohttp.ClientSession] = {}  # by what is allowed: a connection is open to nobody else
 
     async def open(self) -> None:
@@ -81,14 +91,27 @@ class AgentPerformer:
         asked = started = time.monotonic()
         try:
             payload = orjson.loads(call.payload)
+            circuit = str(payload.get("circuit") or payload["url"])
+            self._circuits.check(circuit)
             async with self._slot(payload.get("concurrency")):
+                await self._rates.wait(circuit, payload.get("rate"))
                 started = time.monotonic()
-                outcome = await self._within(payload)
-        except _Failed as failed:
-            outcome = failed.outcome
+                outcome = await self._through(circuit, payload)
+        except CircuitOpen as answer:
+            outcome = _not_called(answer.refused)
         except Exception as error:  # what goes wrong on the way to the agent is told apart in _within; this is the payload's fault
             outcome = _Failed("InvalidCall", said(f"{type(error).__name__}: {error}")).outcome
         return orjson.dumps({**outcome, "duration_ms": since_ms(started), "waited_ms": round((started - asked) * 1000)})
+
+    async def _through(self, circuit: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the call if its circuit lets it through, and tell the circuit how it went."""
+        with self._circuits.call(circuit) as attempt:
+            try:
+                outcome = await self._within(payload)
+            except _Failed as failed:
+                outcome = failed.outcome
+            attempt.fault = agent_fault(outcome, self._settings.circuit)
+        return {**outcome, "circuit_opened": True} if attempt.opened else outcome
 
     def _slot(self, concurrency: Mapping[str, Any] | None) -> asyncio.Semaphore:
         key = (str((concurrency or {}).get("key", "")), max(1, int((concurrency or {}).get("limit", 1_000_000))))
@@ -145,6 +168,11 @@ def _checked(headers: Mapping[str, Any]) -> dict[str, str]:
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not isinstance(value, str) or _BREAKING.search(value):
             raise _Failed("InvalidHeader", said(f"header {name!r} cannot be sent"))
     return dict(headers)
+
+
+def _not_called(refused: Refused) -> dict[str, Any]:
+    kind = "AgentGone" if refused.final else "CircuitOpen"
+    return {"error": {"class": kind, "message": f"it is not called for a while: {refused.why}", "retry_after_ms": refused.wait_ms}}
 
 
 def _detail(error: Exception) -> str:

@@ -14,6 +14,7 @@ from loopwright import schemas
 from loopwright.deadletter import dead_letter
 from loopwright.message import Message, Rejected, emitted, read, record_id, trace_of, uncarry
 from loopwright.registry.catalogue import Agent, Catalogue
+from loopwright.retry import spread_ms
 from loopwright.routing.chain import decide, steps_for
 from loopwright.routing.record import decided
 from loopwright.routing.request import Ask, Decision, RouteRequest, RoutingStep
@@ -30,13 +31,27 @@ REPEAT_DEADLINE_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question under way: its number within the hop, whom it is for, the outcomes so far; when it is due and since when (ms)."""
+    """A question under way: its number within the hop, whom it is for, the outcomes so far; when it is due and since when (ms).
+
+    `holds` counts how often it was put off since `held_since_ms` because the model is not asked for a while; that uses up no attempt.
+    """
 
     number: int
     kind: str
     answers: tuple[dict[str, Any], ...]
     due_ms: int
     since_ms: int
+    held_since_ms: int = 0
+    holds: int = 0
+
+    def held(self, now_ms: int) -> bool:
+        """Whether it waits for a model that is down."""
+        return self.holds > 0 and self.due_ms > now_ms
+
+    def put_off(self, wait_ms: int, key: str, now_ms: int) -> "Question":
+        """The same question, later. `key` is what the jitter depends on."""
+        due_ms = now_ms + spread_ms(wait_ms, f"{key}/{self.holds + 1}")
+        return replace(self, due_ms=due_ms, held_since_ms=self.held_since_ms or now_ms, holds=self.holds + 1)
 
     def call_id(self, hop: int) -> str:
         """The id of its call."""
@@ -69,16 +84,36 @@ class RouteDecider:
         if isinstance(folded, Contradiction):
             rejected = Rejected(raw, folded.cause, folded.why, folded.remedy, key)
             letter = dead_letter(rejected, self._topics.dead_letters, "route", now_ms)
-            return Step(state, (letter,), wake_at_ms=self._wake_at(present, question), counts=("contradiction",))
-        return Step(state, wake_at_ms=self._wake_at(present, question), counts=(folded.count,))
+            return replace(self._waiting(present, question, now_ms, ("contradiction",)), emits=(letter,))
+        return self._waiting(present, question, now_ms, (folded.count,))
 
     def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:  # noqa: ARG002  # the interface
         """Go on with the answer to a question."""
         present, question = _load(state)
         if present is None or question is None or question.call_id(present.hop) != call_id or present.phase is not Phase.ROUTING:
-            return Step(state, wake_at_ms=self._wake_at(present, question), counts=("late_answer",))
+            return self._waiting(present, question, now_ms, ("late_answer",))
         answer = {**_trimmed(orjson.loads(outcome)), "kind": question.kind}
-        return self._route(present, replace(question, answers=(*question.answers, answer)), now_ms)
+        opened = ("circuits_opened",) if answer.pop("circuit_opened", False) else ()
+        step = self._answered(present, question, answer, now_ms)
+        return replace(step, counts=(*step.counts, *opened))
+
+    def _answered(self, state: WorkflowState, question: Question, answer: dict[str, Any], now_ms: int) -> Step:
+        error = answer.get("error", {})
+        if error.get("held"):
+            waited_ms = now_ms - (question.held_since_ms or now_ms)
+            if waited_ms < self._settings.circuit.patience_ms:
+                key = f"{state.workflow}/{state.hop}/held"
+                later = question.put_off(int(error.get("retry_after_ms") or 0), key, now_ms)
+                return self._waiting(state, later, now_ms, counts=("questions_put_off",))
+            message = f"{error['message']}; waited {waited_ms / 1000:.0f} s for it"
+            answer = {**answer, "error": {**error, "message": message, "retryable": False}}
+        return self._route(state, replace(question, answers=(*question.answers, answer)), now_ms)
+
+    def _waiting(self, state: WorkflowState | None, question: Question | None, now_ms: int, counts: tuple[str, ...] = ()) -> Step:
+        """Nothing to do now."""
+        stored = None if state is None else _dump(state, question)
+        held = question is not None and question.held(now_ms)
+        return Step(stored, wake_at_ms=self._wake_at(state, question, now_ms), counts=counts, held=held)
 
     def on_wake(self, key: str, state: bytes | None, in_flight: frozenset[str], now_ms: int) -> Step:  # noqa: ARG002  # the interface
         """Do what is due: forget, let the deadline pass, ask again, or route what waited for its team."""
@@ -89,7 +124,7 @@ class RouteDecider:
             forget_ms = self._forget_ms(present)
             return Step(None) if now_ms >= forget_ms else Step(state, wake_at_ms=forget_ms)
         emits = (self._deadline_record(present, now_ms),) if now_ms >= present.deadline_ms else ()
-        step = Step(state, wake_at_ms=self._wake_at(present, question))
+        step = self._waiting(present, question, now_ms)
         if present.phase is Phase.ROUTING and not emits:
             under_way = question is not None and (question.call_id(present.hop) in in_flight or question.due_ms > now_ms)
             step = step if under_way else self._route(present, replace(question, due_ms=now_ms) if question else None, now_ms)
@@ -100,7 +135,7 @@ class RouteDecider:
         if state.phase is Phase.ROUTING:
             return self._route(state, None, now_ms)
         emits = (self._result(state, now_ms),) if state.phase in ENDED else ()
-        return Step(_dump(state, None), emits, wake_at_ms=self._wake_at(state, None))
+        return Step(_dump(state, None), emits, wake_at_ms=self._wake_at(state))
 
     def _agents(self, state: WorkflowState) -> dict[str, Agent]:
         return self._catalogue.pinned(state.team, state.pins or self._catalogue.roster(state.team))
@@ -124,6 +159,8 @@ class RouteDecider:
         waited = question is not None and question.number == len(answers) + 1 and question.due_ms <= now_ms
         due_ms = now_ms if waited else now_ms + ask.delay_ms
         asked = Question(len(answers) + 1, ask.payload["kind"], answers, due_ms, since_ms)
+        if question is not None and question.number == asked.number:  # the same again: what it waited for counts on
+            asked = replace(asked, held_since_ms=question.held_since_ms, holds=question.holds)
         wake_at = min(due_ms, state.deadline_ms) if due_ms > now_ms else state.deadline_ms
         calls = () if due_ms > now_ms else (Call(asked.call_id(state.hop), orjson.dumps(ask.payload)),)
         return Step(_dump(state, asked), calls=calls, wake_at_ms=wake_at, counts=("questions",))
@@ -138,7 +175,7 @@ class RouteDecider:
                 emits.append(self._result(state, now_ms))
         else:
             state = replace(state, phase=after(state.phase, Event.DISPATCHED) or state.phase)
-        return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state, None), counts=(f"decided_{decision.strategy}",))
+        return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state), counts=(f"decided_{decision.strategy}",))
 
     def _ended(self, state: WorkflowState, decision: Decision, cause: str, now_ms: int) -> WorkflowState:
         """An end that follows from the log alone is applied at once: made again after a crash, it is the same."""
@@ -164,12 +201,13 @@ class RouteDecider:
         )
         return emitted(self._topics.messages, passed)
 
-    def _wake_at(self, state: WorkflowState | None, question: Question | None) -> int | None:
+    def _wake_at(self, state: WorkflowState | None, question: Question | None = None, now_ms: int = 0) -> int | None:
         if state is None:
             return None
-        if state.phase in OPEN:
-            return min(state.deadline_ms, question.due_ms) if question else state.deadline_ms
-        return self._forget_ms(state)
+        if state.phase not in OPEN:
+            return self._forget_ms(state)
+        asked_later = question is not None and question.due_ms > now_ms
+        return min(state.deadline_ms, question.due_ms) if question and asked_later else state.deadline_ms
 
     def _forget_ms(self, state: WorkflowState) -> int:
         """When an ended workflow is forgotten: not before the dispatcher forgets it, which is not told of a cancellation."""
@@ -187,8 +225,7 @@ def _load(state: bytes | None) -> tuple[WorkflowState | None, Question | None]:
         return None, None
     body = orjson.loads(state)
     asked = body.pop("question", None)
-    question = Question(asked["number"], asked["kind"], tuple(asked["answers"]), asked["due_ms"], asked["since_ms"]) if asked else None
-    return from_json(body), question
+    return from_json(body), Question(**{**asked, "answers": tuple(asked["answers"])}) if asked else None
 
 
 def _dump(state: WorkflowState, question: Question | None) -> bytes:
