@@ -73,6 +73,14 @@ class Routing(Frozen):
     embedding_margin: float = Field(0.0, description="The offline router parks when the best two candidates are closer than this.")
 
 
+class Platform(Frozen):
+    """How the local platform is run."""
+
+    supervisor: bool = Field(True, description="Whether `up` and `demo` leave a process behind that starts again what died.")
+    task_managers: int = Field(1, ge=1, description="TaskManagers; with 2 the job moves to the other one when one dies.")
+    execution_mode: Literal["thread", "process"] = Field("thread", description="Python inside the TaskManager, or in a process of its own.")
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Frozen; made once, at the start of a process, and passed on."""
 
@@ -104,6 +112,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     routing: Routing = Routing()
     circuit: Circuit = Circuit()
+    platform: Platform = Platform()
 
     def llm_key(self) -> str:
         """The model's API key from its file or its variable; empty where there is none."""

@@ -88,11 +88,14 @@ def demo(
 
 
 @app.command()
-def up(as_json: AsJson = False) -> None:
+def up(
+    no_supervisor: Annotated[bool, typer.Option("--no-supervisor", help="Leave nothing behind that starts again what died.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Start Kafka, Flink, the agents, the gateway and the job on this machine."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.up(_settings(), as_json))
+    raise typer.Exit(platform.up(_settings(), as_json, supervisor=not no_supervisor))
 
 
 @app.command()

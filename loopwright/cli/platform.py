@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.table import Table
 from rich.text import Text
@@ -13,16 +13,17 @@ from loopwright.cli.progress import Screen
 from loopwright.cli.stack import stack_config
 from loopwright.edges.platform.doctor import Finding, examine
 from loopwright.edges.platform.stack import Stack
-from loopwright.edges.platform.status import StackStatus
+from loopwright.edges.platform.status import JobStatus, StackStatus
 from loopwright.edges.platform.status import status as look
 from loopwright.settings import Settings
 
 _STYLES = {"running": "green", "ok": "green", "stopped": "dim", "warning": "yellow", "broken": "red", "problem": "red"}
 
 
-def up(settings: Settings, as_json: bool = False) -> int:
-    """Start what does not run, show how it gets on, and say where everything is."""
+def up(settings: Settings, as_json: bool = False, supervisor: bool = True) -> int:
+    """Start what does not run, show how it gets on, and say where everything is. `supervisor`: False leaves none behind."""
     config = stack_config(settings)
+    config = replace(config, supervisor=config.supervisor and supervisor)
     with _screen(as_json) as screen:
         Stack(config, screen.tell).up()
     return _show_status(look(config), as_json)
@@ -85,20 +86,40 @@ def _services(now: StackStatus) -> Table:
         table.add_row(one.name, state, str(one.pid or ""), one.url, up_for, one.log)
         if one.detail:
             table.add_row("", Text(one.detail, style="red"))
+        if one.healed:
+            table.add_row("", Text(f"started again {times(one.healed)}; the last time: {one.healed_why}", style="yellow"))
     return table
 
 
 def _job_line(now: StackStatus) -> Text:
     job = now.job
     if job is None or job.id is None:
-        return Text("job: none runs" + (f"; the next `loopwright up` resumes from {job.checkpoint}" if job and job.checkpoint else ""))
+        line = Text("job: none runs" + (f"; the next `loopwright up` resumes from {job.checkpoint}" if job and job.checkpoint else ""))
+        return line.append(_healing(job)) if job else line
     style = "green" if job.state == "RUNNING" else "red"
     age = f"last checkpoint {show.duration(job.checkpoint_age_s * 1000)} ago" if job.checkpoint_age_s is not None else "no checkpoint yet"
     failed = ", a later one failed" if job.checkpoint_failing and job.checkpoint else ""
     line = Text.assemble(
         "job ", job.id, ": ", (job.state, style), f", {job.tasks_running} of {job.tasks} tasks, {job.restarts} restarts, {age}{failed}"
     )
-    return line.append(f"\n{show.clean(job.exception, 2000)}", "red") if job.exception and style == "red" else line
+    if job.exception and style == "red":
+        line.append(f"\n{show.clean(job.exception, 2000)}", "red")
+    return line.append(_healing(job))
+
+
+def times(count: int) -> str:
+    """How often, in words."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _healing(job: JobStatus) -> Text:
+    """What the supervisor did about the job."""
+    said = Text()
+    if job.healed:
+        said.append(f"\nsubmitted again {times(job.healed)}; the last time: {show.clean(job.healed_why, 500)}", "yellow")
+    if job.given_up:
+        said.append(f"\nthe supervisor leaves it alone: {show.clean(job.given_up, 2000)}", "red")
+    return said
 
 
 def _findings(findings: tuple[Finding, ...]) -> Table:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import loopwright
 from loopwright.cli.agents import apply_team
 from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import read_ports
@@ -43,6 +44,7 @@ def stack_config(settings: Settings) -> StackConfig:
         environment=dict(settings.variables()),
         kafka=settings.kafka.bootstrap_servers,
         topics=tuple(topic_specs(settings)),
+        flink=FlinkConfig(settings.platform.task_managers, execution_mode=settings.platform.execution_mode),
         job=Job(script),
         services=tuple(_service(name) for name in ours),
         variables=partial(_variables, settings),
@@ -50,6 +52,7 @@ def stack_config(settings: Settings) -> StackConfig:
         python_paths=(ROOT,),
         folder=Path.cwd(),
         preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
+        supervisor=settings.platform.supervisor,
     )
 
 

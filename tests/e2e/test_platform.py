@@ -62,6 +62,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> StackConfig:
         variables=variables,
         python_paths=(HERE,),
         folder=home,
+        supervisor=False,
     )
 
 

@@ -126,14 +126,15 @@ def test_a_job_resumes_from_the_newest_complete_point(layout: Layout) -> None:
     assert jobs(layout).resume_point() == savepoint
 
 
-def test_what_is_not_resumed_from_is_removed(layout: Layout) -> None:
+def test_the_newest_points_are_kept_and_the_rest_is_removed(layout: Layout) -> None:
+    stray = point(layout.checkpoints / "stray" / "chk-4", age_s=0, complete=False)
     old = point(layout.checkpoints / "old" / "chk-9", age_s=90)
-    kept = point(layout.checkpoints / "new" / "chk-1", age_s=0)
     savepoint = point(layout.savepoints / "savepoint-1", age_s=50)
-    jobs(layout).prune(kept)
-    assert kept.is_dir()
+    kept = [point(layout.checkpoints / "new" / f"chk-{n}", age_s=n) for n in range(2)]
+    jobs(layout).prune(jobs(layout).resume_points())
+    assert all(folder.is_dir() for folder in [*kept, savepoint])
     assert not old.exists()
-    assert not savepoint.exists()
+    assert not stray.exists()
 
 
 def test_a_class_list_loses_other_loaders_and_a_line_half_written() -> None:

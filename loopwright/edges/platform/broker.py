@@ -18,7 +18,7 @@ from loopwright.edges.platform.processes import Command, Processes, Started
 from loopwright.edges.platform.waiting import failed, wait_for
 from loopwright.errors import PlatformFailed
 
-NAME = "kafka"
+NAME, CONTROLLER = "kafka", "kafka-controller"
 MESSAGE_BYTES = 16 * 1024 * 1024
 _FORMAT_DEADLINE_S = 60
 _STOP_DEADLINE_S = 20
@@ -48,15 +48,18 @@ class Broker:
         """Start it unless it runs; return `host:port` at once, before it answers. The first time, the data folder is formatted."""
         if (running := self.processes.running(NAME)) is not None:
             return running.url
-        port, controller = self.ports.settle(NAME, False), self.ports.settle("kafka-controller", False)
-        properties = self._write_properties(port, controller)
+        port, controller = self.ports.settle(NAME, False), self.ports.settle(CONTROLLER, False)
+        self._write_properties(port, controller)
         if not (self.layout.kafka_data / "meta.properties").exists():
-            self._format(properties)
-        args = self._jvm("kafka.Kafka", str(properties)).args(self.java, self.layout)
-        log = self.layout.log(NAME)
-        given = {"kafka": port, "kafka-controller": controller}
-        self.processes.start(Command(NAME, args, self._environment(), self.layout.home, log, given, f"{HOST}:{port}"))
-        return f"{HOST}:{port}"
+            self._format(self._properties)
+        return self.processes.start(self.command()).url
+
+    def command(self) -> Command:
+        """How it is started, with the ports that are known and the settings that were written."""
+        known = self.ports.known()
+        given = {name: known.get(name, 0) for name in (NAME, CONTROLLER)}
+        args = self._jvm("kafka.Kafka", str(self._properties)).args(self.java, self.layout)
+        return Command(NAME, args, self._environment(), self.layout.home, self.layout.log(NAME), given, f"{HOST}:{given[NAME]}")
 
     def wait_ready(self, seconds: float) -> Started:
         """Return when it accepts connections; raise PlatformFailed with the end of its log otherwise."""
@@ -89,11 +92,13 @@ class Broker:
     def _environment(self) -> dict[str, str]:
         return child_environment(self.environment, self.java, self.layout)
 
-    def _write_properties(self, port: int, controller: int) -> Path:
+    @property
+    def _properties(self) -> Path:
+        return self.layout.conf / "server.properties"
+
+    def _write_properties(self, port: int, controller: int) -> None:
         settings = {**node_settings(port, controller, self.layout.kafka_data), **self.settings}
-        file = self.layout.conf / "server.properties"
-        file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        return file
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
 
     def _format(self, properties: Path) -> None:
         jvm = self._jvm("kafka.tools.StorageTool", "format", "-t", cluster_id(uuid.uuid4()), "-c", str(properties))

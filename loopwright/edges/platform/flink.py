@@ -85,15 +85,17 @@ class FlinkCluster:
         write_configuration(self.layout.conf, options(self.config, self.layout, rest, rpc, Path(sys.executable)))
         if fresh:
             self._stop_task_managers()
-            self._start(self._job_manager(), {REST_PORT: rest, RPC_PORT: rpc}, f"http://{HOST}:{rest}")
-        for number in range(1, self.config.task_managers + 1):
-            self.start_task_manager(number)
+        for command in self.commands():
+            if self.processes.running(command.name) is None:
+                self.processes.start(command)
         return self.names() if fresh else missing
 
-    def start_task_manager(self, number: int) -> None:
-        """Start the TaskManager of that number unless it runs. It keeps its resource id, so its predecessor is forgotten at once."""
-        if self.processes.running(task_manager(number)) is None:
-            self._start(self._task_manager(number), {}, "")
+    def commands(self) -> list[Command]:
+        """How its processes are started, with the ports that are known and the configuration that was written."""
+        known = self.ports.known()
+        ports = {name: known.get(name, 0) for name in (REST_PORT, RPC_PORT)}
+        managers = [self._command(self._task_manager(n), {}, "") for n in range(1, self.config.task_managers + 1)]
+        return [self._command(self._job_manager(), ports, rest_url(self.ports)), *managers]
 
     def wait_ready(self, seconds: float) -> None:
         """Return when every TaskManager is registered; raise PlatformFailed with the end of a log otherwise."""
@@ -123,6 +125,7 @@ class FlinkCluster:
         return self._jvm(JOB_MANAGER, main, [*JOB_MANAGER_FLAGS, *tuning(True), *self._logging(JOB_MANAGER)], self._arguments())
 
     def _task_manager(self, number: int) -> Jvm:
+        """It keeps its resource id when it is started again, so its predecessor is forgotten at once."""
         name = task_manager(number)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         flags = [*Memory().flags(), *tuning(self.quick), *self._logging(name)]
@@ -143,10 +146,9 @@ class FlinkCluster:
         extra = self.home.environment(self.layout.conf, self.layout.logs)
         return child_environment(self.environment, self.java, self.layout, self.python_paths, extra)
 
-    def _start(self, jvm: Jvm, ports: dict[str, int], url: str) -> None:
+    def _command(self, jvm: Jvm, ports: dict[str, int], url: str) -> Command:
         out = self.layout.logs / f"{jvm.name}.out"
-        args = jvm.args(self.java, self.layout)
-        self.processes.start(Command(jvm.name, args, self._environment(), self.folder, out, ports, url))
+        return Command(jvm.name, jvm.args(self.java, self.layout), self._environment(), self.folder, out, ports, url)
 
     def _stop_task_managers(self) -> None:
         """Those of a JobManager that is gone would never find the new one."""

@@ -38,11 +38,20 @@ class JobInfo:
         return self.state == "RUNNING" and self.tasks > 0 and self.tasks_running == self.tasks
 
 
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """Flink's name for a job's state, and whether every task of it runs."""
+
+    name: str
+    running: bool
+
+
 class FlinkRest:
     """The REST API at `url`. Every call has a time limit; Unreachable is raised when nobody answers, NotFound for an unknown job."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float = _TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
 
     def overview(self) -> dict[str, Any]:
         """The cluster: taskmanagers, slots-total, slots-available, jobs-running, ..."""
@@ -59,6 +68,11 @@ class FlinkRest:
     def jobs(self) -> dict[str, str]:
         """State by job id."""
         return {job["id"]: job["status"] for job in self._call("GET", "/jobs")["jobs"]}
+
+    def states(self) -> dict[str, JobState]:
+        """How every job gets on, by id, in one call."""
+        found = self._call("GET", "/jobs/overview")["jobs"]
+        return {job["jid"]: JobState(job["state"], _all_run(job)) for job in found}
 
     def job(self, job: str) -> JobInfo:
         """All about one job."""
@@ -83,8 +97,12 @@ class FlinkRest:
 
     def exception(self, job: str) -> str | None:
         """The first lines of the newest failure's root cause; None where there was none."""
+        return root_cause(self.trace(job)) or None
+
+    def trace(self, job: str) -> str:
+        """The stack trace of the newest failure; empty where there was none."""
         entries = self._detail(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        return root_cause(entries[0].get("stacktrace", "")) if entries else None
+        return str(entries[0].get("stacktrace", "")) if entries else ""
 
     def cancel(self, job: str, seconds: float) -> bool:
         """Cancel a job; whether it ended in time. Its checkpoints stay."""
@@ -120,13 +138,13 @@ class FlinkRest:
 
     def _get_list(self, path: str) -> list[dict[str, Any]]:
         try:
-            return list(requests.get(self.url + path, timeout=_TIMEOUT_S).json())
+            return list(requests.get(self.url + path, timeout=self._timeout_s).json())
         except (requests.RequestException, ValueError):
             return []
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            reply = requests.request(method, self.url + path, json=body, timeout=_TIMEOUT_S)
+            reply = requests.request(method, self.url + path, json=body, timeout=self._timeout_s)
             said = reply.json() if reply.content else {}
         except (requests.RequestException, ValueError) as error:
             raise Unreachable(
@@ -137,6 +155,11 @@ class FlinkRest:
         if reply.status_code >= 400:
             raise PlatformFailed("Flink refused", f"{path}: {reply.status_code} {_errors(said)}", "read the JobManager's log")
         return dict(said)
+
+
+def _all_run(job: dict[str, Any]) -> bool:
+    tasks = job["tasks"]
+    return bool(job["state"] == "RUNNING" and tasks["total"] > 0 and tasks["running"] == tasks["total"])
 
 
 def _errors(said: dict[str, Any]) -> str:

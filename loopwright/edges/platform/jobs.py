@@ -17,7 +17,9 @@ from loopwright.edges.platform.waiting import failed, wait_for
 from loopwright.errors import LoopwrightError, NotFound, PlatformFailed
 
 CLIENT = "client"
-_CLIENT_MAIN = "org.apache.flink.client.cli.CliFrontend"
+KEPT_POINTS = 3
+_CANCEL_S = 20.0
+CLIENT_MAIN = "org.apache.flink.client.cli.CliFrontend"
 _ABORTED = "org.apache.flink.client.program.ProgramAbortException"
 _NOISE = re.compile(r"^(\s+at |WARNING: |SLF4J|\s*\.\.\. \d+ more|-{20,}$)")
 
@@ -47,11 +49,11 @@ class Jobs:
 
         Raises PlatformFailed with the client's last lines when it fails or takes longer than `seconds`.
         """
-        out = self.layout.logs / f"{CLIENT}.out"
+        out = self._client_out
         out.unlink(missing_ok=True)
-        id_, before = uuid.uuid4().hex, self._noted()
+        id_, before = uuid.uuid4().hex, self.noted()
         self._remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
-        args, environment = self.client(_CLIENT_MAIN, *_run_arguments(job, id_, from_savepoint))
+        args, environment = self.client(CLIENT_MAIN, *_run_arguments(job, id_, from_savepoint))
         self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
         ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
         code = self.processes.exit_code(CLIENT)
@@ -60,9 +62,9 @@ class Jobs:
             self._remember(before)
         if ended is None:
             raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out)
-        said = out.read_text(errors="replace")
         if code != 0:
-            raise PlatformFailed(f"{job.script.name} was not submitted", client_failure(said), f"read {out}")
+            raise PlatformFailed(f"{job.script.name} was not submitted", client_failure(self.client_said()), f"read {out}")
+        self.retire(before)  # one whose submission was cut short, and which came about after all
         return id_
 
     def wait_running(self, job: str, seconds: float) -> JobInfo:
@@ -87,7 +89,7 @@ class Jobs:
 
         Not to know is not to be sure: a cluster that gives no clear answer is asked again for `seconds`, and then its error is raised.
         """
-        noted, last = self._noted(), LoopwrightError("Flink gave no answer")
+        noted, last = self.noted(), LoopwrightError("Flink gave no answer")
 
         def attempt() -> list[JobInfo | None] | None:
             nonlocal last
@@ -126,40 +128,64 @@ class Jobs:
                 return self.stop_with_savepoint(info.id, seconds)
             except LoopwrightError:
                 pass  # its newest checkpoint serves instead
-        self._cancel(info.id)
+        self.retire(info.id)
         return None
 
     def resume_point(self) -> Path | None:
-        """Where the next submission should resume: the newest complete savepoint or checkpoint on disk; None where there is none.
+        """Where the next submission should resume: the newest of `resume_points`; None where there is none."""
+        return next(iter(self.resume_points()), None)
 
-        After a clean stop that is its savepoint, else the newest checkpoint.
-        """
+    def resume_points(self) -> list[Path]:
+        """Complete savepoints and checkpoints on disk, newest first. After a clean stop the first is its savepoint."""
         found = [*self.layout.checkpoints.glob("*/chk-*/_metadata"), *self.layout.savepoints.glob("*/_metadata")]
-        return max(found, key=lambda file: file.stat().st_mtime_ns).parent if found else None
+        return [file.parent for file in sorted(found, key=_written_ns, reverse=True)]
 
-    def prune(self, keep: Path | None) -> None:
-        """Remove what earlier jobs left, but for the point that is resumed from. Only while no job runs."""
+    def prune(self, points: Sequence[Path]) -> None:
+        """Remove what earlier jobs left, but for the newest of `points` and what lies beside them. Only while no job runs."""
+        kept = points[:KEPT_POINTS]
         for folder in (*self.layout.checkpoints.iterdir(), *self.layout.savepoints.iterdir()):
-            if keep is None or (folder != keep and folder not in keep.parents):
+            if not any(folder == point or folder in point.parents for point in kept):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _cancel(self, job: str) -> None:
+    def retire(self, id_: str) -> None:
+        """Cancel a job if it has not ended. A cluster that does not answer has none."""
         try:
-            self.rest.cancel(job, 20)
+            state = self.rest.states().get(id_)
+            if state is not None and state.name not in FINAL:
+                self.rest.cancel(id_, _CANCEL_S)
         except LoopwrightError:
             return
+
+    def client_said(self) -> str:
+        """All that the client of the last submission said."""
+        try:
+            return self._client_out.read_text(errors="replace")
+        except OSError:
+            return ""
+
+    @property
+    def _client_out(self) -> Path:
+        return self.layout.logs / f"{CLIENT}.out"
 
     @property
     def _note(self) -> Path:
         return self.layout.run / "job.note"
 
-    def _noted(self) -> str:
+    def noted(self) -> str:
+        """The id of the job that was submitted last; empty where there is none."""
         return self._note.read_text().strip() if self._note.is_file() else ""
 
     def _remember(self, job: str) -> None:
         fresh = self._note.with_suffix(".new")
         fresh.write_text(job + "\n")
         fresh.replace(self._note)
+
+
+def _written_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0  # removed meanwhile
 
 
 def _run_arguments(job: Job, id_: str, from_savepoint: Path | None) -> list[str]:

@@ -53,10 +53,16 @@ class Started:
         """The live process; None when it ended, even if its pid is in use again."""
         try:
             found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < _SAME_CREATION_S
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            return found if self.owns_pid() and found.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
+
+    def owns_pid(self) -> bool:
+        """Whether its pid still stands for it, alive or a zombie, and for no other process."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.created) < _SAME_CREATION_S
+        except psutil.Error:
+            return False
 
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -139,11 +145,11 @@ class Processes:
         child = self._children.get(name)
         return None if child is None else child.poll()
 
-    def stop(self, name: str, seconds: float) -> bool:
-        """SIGTERM, up to `seconds` to end, then SIGKILL for it and all its descendants. True when SIGTERM was enough."""
+    def stop(self, name: str, seconds: float, alone: bool = False) -> bool:
+        """SIGTERM, up to `seconds` to end, then SIGKILL for it and, unless `alone`, all its descendants. True when SIGTERM was enough."""
         found = self.running(name)
         process = found.process() if found is not None else None
-        clean = True if process is None else self._end(name, process, seconds)
+        clean = True if process is None else self._end(name, process, seconds, alone)
         (self._folder / f"{name}.json").unlink(missing_ok=True)
         self._children.pop(name, None)
         return clean
@@ -155,15 +161,28 @@ class Processes:
 
     def close(self, seconds: float) -> None:
         """Stop what this very object started, and start nothing more: for a command that is interrupted."""
-        with self._starting:
-            self._closed = True
+        self.shut()
         self.stop_all(list(self._children), seconds)
 
-    def _end(self, name: str, process: psutil.Process, seconds: float) -> bool:
-        family = _descendants(process)
+    def shut(self) -> None:
+        """Start nothing more. What was started goes on running."""
+        with self._starting:
+            self._closed = True
+
+    def end_remains(self, name: str) -> None:
+        """Kill what is left of a process that died: whatever runs on in its session, as a Python worker of a dead TaskManager does."""
+        found = self.find(name)
+        if found is None or (psutil.pid_exists(found.pid) and not found.owns_pid()):
+            return
+        for process in psutil.process_iter():
+            if process.pid != found.pid and _session(process) == found.pid:
+                _signal(process, kill=True)
+
+    def _end(self, name: str, process: psutil.Process, seconds: float, alone: bool) -> bool:
+        family = [] if alone else _descendants(process)
         _signal(process, kill=False)
         clean = wait_for(lambda: self.running(name) is None, seconds) is not None
-        for member in [*family, *_descendants(process), process]:
+        for member in [*family, *([] if alone else _descendants(process)), process]:
             _signal(member, kill=True)
         wait_for(lambda: self.running(name) is None, _KILL_DEADLINE_S)
         return clean
@@ -189,6 +208,13 @@ def _created(pid: int) -> float:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return time.time()
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return -1
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -41,22 +41,11 @@ class Service:
     seconds: float = 40.0
 
 
-def start_service(
-    service: Service,
-    endpoints: Endpoints,
-    processes: Processes,
-    layout: Layout,
-    environment: Mapping[str, str],
-    folder: Path,
-) -> bool:
-    """Start a service unless it runs; whether it was started. Its log is `logs/<name>.log`."""
-    if processes.running(service.name) is not None:
-        return False
+def service_command(service: Service, endpoints: Endpoints, layout: Layout, environment: Mapping[str, str], folder: Path) -> Command:
+    """How a service is started. Its log is `logs/<name>.log`."""
     args = [sys.executable, *service.arguments(endpoints)]
     ports = {service.name: endpoints.port(service.name)}
-    log = layout.log(service.name)
-    processes.start(Command(service.name, args, environment, folder, log, ports, endpoints.services[service.name]))
-    return True
+    return Command(service.name, args, environment, folder, layout.log(service.name), ports, endpoints.services[service.name])
 
 
 def wait_healthy(service: Service, endpoints: Endpoints, processes: Processes, layout: Layout) -> None:

@@ -24,13 +24,15 @@ from loopwright.edges.platform.flink_home import lay_out
 from loopwright.edges.platform.flink_rest import FINAL, FlinkRest
 from loopwright.edges.platform.jars import Jars
 from loopwright.edges.platform.java import Java, find_java
-from loopwright.edges.platform.jobs import CLIENT, Jobs
+from loopwright.edges.platform.jobs import CLIENT, CLIENT_MAIN, Jobs
 from loopwright.edges.platform.jvm import child_environment, site_packages
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.locking import locked
+from loopwright.edges.platform.plan import SUPERVISOR, Client, Plan, Report, plan_file
 from loopwright.edges.platform.ports import HOST, Ports
 from loopwright.edges.platform.processes import Command, Processes
-from loopwright.edges.platform.services import STOP_DEADLINE_S, Endpoints, Service, start_service, wait_healthy
+from loopwright.edges.platform.restoring import resubmit
+from loopwright.edges.platform.services import STOP_DEADLINE_S, Endpoints, Service, service_command, wait_healthy
 from loopwright.edges.platform.topics import make_topics
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError
@@ -39,7 +41,9 @@ _LOCK_WAIT_S = 5.0
 _KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
 _SAVEPOINT_S = 60.0
 _ARCHIVES_S, _INTERRUPTED_S, _NOTICED_S = 30.0, 3.0, 12.0
+_SUPERVISOR_S = 5.0
 JOB, JARS, ARCHIVES = "job", "jars", "archives"
+SUPERVISOR_MODULE = "loopwright.edges.platform.supervisor"
 
 
 def _unobserved(_progress: Progress) -> None:
@@ -123,6 +127,7 @@ class Stack:
         self._began = time.monotonic()
         self.layout.make()
         with locked(self.layout.run / "lock", _LOCK_WAIT_S):
+            self._end_supervisor()
             self._prepare()
             with ThreadPoolExecutor(4 + len(self.config.services)) as pool:
                 try:
@@ -133,6 +138,7 @@ class Stack:
                     self.processes.close(_INTERRUPTED_S)  # nothing half started stays, and every wait below comes to its end
                     raise
             self._begin_archives()
+            self._begin_supervisor()
         return self.endpoints
 
     def _start_all(self, pool: ThreadPoolExecutor) -> None:
@@ -154,6 +160,7 @@ class Stack:
         if not self.layout.mark.exists():
             return None
         with locked(self.layout.run / "lock", _LOCK_WAIT_S):
+            self._end_supervisor()
             savepoint = self._stop_job(wipe)
             self._stop([s.name for s in reversed(self.config.services)], self._stop_services)
             self._stop([n for n in self.processes.names() if n not in (kafka.NAME, ARCHIVES)], self._stop_rest)
@@ -219,22 +226,52 @@ class Stack:
         if not self._topics_note.exists():
             self._tell(JOB, "waiting", "for the topics")
             topics.result()
-        point = jobs.resume_point()
-        jobs.prune(point)
-        self._tell(JOB, "starting", f"from {point.name}" if point else "afresh")
-        id_ = jobs.submit(job, point, self.config.job_seconds)
+        self._tell(JOB, "starting")
+        _, point = resubmit(jobs, job, self.config.job_seconds, lambda said: self._tell(JOB, "starting", said))
         topics.result()
-        jobs.wait_running(id_, self.config.job_seconds)
         self._tell(JOB, "ready", f"from {point.name}" if point else "afresh")
 
     def _service(self, service: Service, topics: "Future[None]") -> None:
         self._tell(service.name, "waiting", "for Kafka")
         topics.result()
         self._tell(service.name, "starting")
-        environment = child_environment(self._environment(), self.java, self.layout, self.config.python_paths)
-        started = start_service(service, self.endpoints, self.processes, self.layout, environment, self.config.folder.resolve())
+        started = not self._runs(service.name)
+        if started:
+            self.processes.start(self._command(service))
         wait_healthy(service, self.endpoints, self.processes, self.layout)
         self._tell(service.name, "ready" if started else "kept", self.endpoints.services[service.name])
+
+    def _command(self, service: Service) -> Command:
+        return service_command(service, self.endpoints, self.layout, self._python_environment(), self.config.folder.resolve())
+
+    def _begin_supervisor(self) -> None:
+        """Leave a process behind that heals what breaks from now on."""
+        if not self.config.supervisor:
+            return
+        file = self._plan().write()
+        Report().write(self.layout)
+        args = [sys.executable, "-m", SUPERVISOR_MODULE, str(file)]
+        environment = self._python_environment()
+        self.processes.start(Command(SUPERVISOR, args, environment, self.layout.home, self.layout.log(SUPERVISOR)))
+        self._tell(SUPERVISOR, "ready")
+
+    def _end_supervisor(self) -> None:
+        """First of all: what is stopped now must not be started again. A submission that it had begun is not waited for."""
+        if self.processes.find(SUPERVISOR) is not None:
+            self.processes.stop(SUPERVISOR, _SUPERVISOR_S, alone=True)  # what it started are parts of the platform
+            self.processes.stop(CLIENT, 1)
+        plan_file(self.layout).unlink(missing_ok=True)
+
+    def _plan(self) -> Plan:
+        """All that the supervisor has to know to start any part again as it was started."""
+        own = [] if self.config.kafka else [self.broker().command()]
+        flink = self.flink() if self.config.flink is not None else None
+        parts = [*own, *(flink.commands() if flink else []), *(self._command(service) for service in self.config.services)]
+        if flink is None or self.config.job is None:
+            return Plan(self.layout.home, tuple(parts), rest_url(self.ports) if flink else "")
+        args, environment = flink.client(CLIENT_MAIN)
+        client = Client(tuple(args), environment, self.config.folder.resolve())
+        return Plan(self.layout.home, tuple(parts), rest_url(self.ports), self.config.job, client, self.config.job_seconds)
 
     def _stop_job(self, wipe: bool) -> Path | None:
         if not self._runs(cluster.JOB_MANAGER) or wipe:
@@ -265,8 +302,7 @@ class Stack:
             services = self._archivable()
             if self.archives.lacking(services) and not self._runs(ARCHIVES):
                 args = [sys.executable, "-m", archives.__name__, str(self.archives.plan(services))]
-                environment = child_environment(self._environment(), self.java, self.layout, self.config.python_paths)
-                self.processes.start(Command(ARCHIVES, args, environment, self.layout.home, self.layout.log(ARCHIVES)))
+                self.processes.start(Command(ARCHIVES, args, self._python_environment(), self.layout.home, self.layout.log(ARCHIVES)))
         except (LoopwrightError, OSError) as error:
             self._tell(ARCHIVES, "failed", str(error))
 
@@ -303,6 +339,9 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         compiled = {"PYTHONPYCACHEPREFIX": str(self.cache / "pycache")}  # modules are compiled once, wherever they lie
         return {**self.config.environment, **compiled, **self.config.variables(self.endpoints)}
+
+    def _python_environment(self) -> dict[str, str]:
+        return child_environment(self._environment(), self.java, self.layout, self.config.python_paths)
 
     def _runs(self, name: str) -> bool:
         return self.processes.running(name) is not None

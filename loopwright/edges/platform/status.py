@@ -1,7 +1,7 @@
 """What runs: every part of a local platform, and the job. Nothing is started, and no Java is needed to ask."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from loopwright.edges.platform import broker as kafka
@@ -9,10 +9,11 @@ from loopwright.edges.platform import flink
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_rest import JobInfo
 from loopwright.edges.platform.jobs import CLIENT
+from loopwright.edges.platform.plan import SUPERVISOR, Healed, Report
 from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.processes import Started
 from loopwright.edges.platform.services import healthy
-from loopwright.edges.platform.stack import ARCHIVES, Stack
+from loopwright.edges.platform.stack import ARCHIVES, JOB, Stack
 from loopwright.errors import LoopwrightError
 
 State = Literal["running", "stopped", "broken"]
@@ -20,7 +21,8 @@ State = Literal["running", "stopped", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """One part: `broken` is one whose process died, or lives and does not answer. `uptime_s` in seconds; `url` also `host:port`."""
+    """One part: `broken` is one whose process died, or lives and does not answer. `uptime_s` in seconds; `url` also `host:port`;
+    `healed` is how often the supervisor started it again since the last `up`, and `healed_why` the last reason."""
 
     name: str
     state: State
@@ -29,11 +31,17 @@ class ServiceStatus:
     uptime_s: float | None
     log: str
     detail: str = ""
+    healed: int = 0
+    healed_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """The job: Flink's state for it (`none` where there is no job), its last completed checkpoint, whether a later one failed."""
+    """The job: Flink's state for it (`none` where there is no job), its last completed checkpoint, whether a later one failed.
+
+    `healed` is how often the supervisor submitted it again since the last `up`, `healed_why` the last reason, and `given_up` why it does so
+    no more (empty: it would).
+    """
 
     id: str | None
     state: str
@@ -45,6 +53,9 @@ class JobStatus:
     checkpoint_age_s: float | None
     checkpoint_failing: bool
     exception: str | None
+    healed: int = 0
+    healed_why: str = ""
+    given_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +77,18 @@ def status(config: StackConfig) -> StackStatus:
     stack = Stack(config)
     expected = expected_names(config)
     further = [name for name in stack.processes.names() if name not in expected and name not in (CLIENT, ARCHIVES)]
-    services = tuple(_service(stack, name) for name in [*expected, *further])
-    return StackStatus(str(stack.layout.home), services, job_status(stack) if config.job is not None else None)
+    healed = Report.read(stack.layout).healed
+    services = tuple(_with(_service(stack, name), healed.get(name)) for name in [*expected, *further])
+    return StackStatus(str(stack.layout.home), services, _job_with(stack, healed.get(JOB)) if config.job is not None else None)
+
+
+def _with(found: ServiceStatus, healed: Healed | None) -> ServiceStatus:
+    return replace(found, healed=healed.restarts, healed_why=healed.why) if healed else found
+
+
+def _job_with(stack: Stack, healed: Healed | None) -> JobStatus:
+    found = job_status(stack)
+    return replace(found, healed=healed.restarts, healed_why=healed.why, given_up=healed.given_up) if healed else found
 
 
 def expected_names(config: StackConfig) -> list[str]:
@@ -116,13 +137,16 @@ def _service(stack: Stack, name: str) -> ServiceStatus:
     if found is None:
         return ServiceStatus(name, "stopped", None, "", None, log)
     if not found.alive():
-        return ServiceStatus(name, "broken", found.pid, found.url, None, log, "the process ended; `loopwright up` starts it again")
+        healer = "the supervisor" if name != SUPERVISOR and stack.processes.running(SUPERVISOR) is not None else "`loopwright up`"
+        return ServiceStatus(name, "broken", found.pid, found.url, None, log, f"the process ended; {healer} starts it again")
     why = _complaint(stack, found)
     return ServiceStatus(name, "broken" if why else "running", found.pid, found.url, found.uptime_s(), log, why)
 
 
 def _complaint(stack: Stack, found: Started) -> str:
     """What is wrong with a live process; empty when it is well."""
+    if found.name == SUPERVISOR:
+        return ""
     if found.name == kafka.NAME:
         return "" if answers(found.ports[kafka.NAME]) else "it does not accept connections"
     if found.name == flink.JOB_MANAGER:

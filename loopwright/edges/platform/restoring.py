@@ -1,0 +1,108 @@
+"""Submitting a job from the newest point that can be restored: a checkpoint that is damaged is passed over for the one before it.
+
+Whether a point can be restored, Flink says: by refusing the submission, or by failing in the tasks' first seconds. Only a failure that
+comes from the restore itself makes the next point be tried; a job that fails for another reason keeps its point.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from loopwright.edges.platform.flink_rest import FINAL
+from loopwright.edges.platform.jobs import Job, Jobs
+from loopwright.edges.platform.waiting import wait_for
+from loopwright.errors import LoopwrightError, PlatformFailed
+
+MAGIC = bytes.fromhex("4960672d")  # the first four bytes of every _metadata file: org.apache.flink...Checkpoints.HEADER_MAGIC_NUMBER
+_RESTORE = re.compile(
+    r"Could not restore|Failed when trying to restore|BackendBuildingException|creating StreamOperatorStateContext"
+    r"|restoreSavepoint|restoreLatestCheckpointedState|Failed to rollback to checkpoint/savepoint"
+)
+PERSISTS_S = 3.0
+
+
+class Unrestorable(PlatformFailed):
+    """There are checkpoints, and none of them can be restored."""
+
+
+def restore_failure(said: str) -> bool:
+    """Whether a stack trace, or the words of a client, come from restoring a checkpoint or savepoint."""
+    return _RESTORE.search(said) is not None
+
+
+def damage(point: Path) -> str:
+    """What is seen to be wrong with a checkpoint without restoring it; empty where nothing is."""
+    try:
+        with (point / "_metadata").open("rb") as file:
+            return "" if file.read(len(MAGIC)) == MAGIC else "its _metadata file is damaged"
+    except OSError as error:
+        return f"its _metadata file cannot be read: {error.strerror}"
+
+
+def resubmit(jobs: Jobs, job: Job, seconds: float, tell: Callable[[str], None]) -> tuple[str, Path | None]:
+    """Submit the job from the newest point that can be restored, and return its id and the point when all its tasks run.
+
+    `tell` is told of each attempt. Afresh only where there is no point at all. Raises Unrestorable where there are points and none can
+    be restored, and PlatformFailed where the job does not run for another reason.
+    """
+    jobs.retire(jobs.noted())
+    points = jobs.resume_points()
+    jobs.prune(points)
+    if not points:
+        tell("afresh: there is no checkpoint")
+        return _attempt(jobs, job, None, seconds), None
+    refused = []
+    for point in points:
+        why = damage(point)
+        if not why:
+            tell(f"from {point.name}")
+            try:
+                return _attempt(jobs, job, point, seconds), point
+            except _NotRestored as error:
+                why = error.why
+        refused.append(f"{point}: {why}")
+        tell(f"{point} cannot be restored ({why}); the one before it is tried")
+    remedy = "bring back the state folder's data/checkpoints from a backup, then `loopwright up`; `loopwright down --wipe` begins anew"
+    raise Unrestorable("the job was not started: none of its checkpoints can be restored", "\n".join(refused), remedy)
+
+
+class _NotRestored(LoopwrightError):
+    """This point cannot be restored."""
+
+
+def _attempt(jobs: Jobs, job: Job, point: Path | None, seconds: float) -> str:
+    try:
+        id_ = jobs.submit(job, point, seconds)
+    except PlatformFailed as error:
+        if point is not None and restore_failure(jobs.client_said()):
+            raise _NotRestored(error.what, _first_line(error.why)) from error
+        raise
+    if (trace := _refused(jobs, id_, seconds)) and point is not None:
+        jobs.retire(id_)
+        raise _NotRestored("the job was not restored", _first_line(trace))
+    jobs.wait_running(id_, seconds)
+    return id_
+
+
+def _refused(jobs: Jobs, id_: str, seconds: float) -> str:
+    """The cause, when the job does not run because its state cannot be restored; for a while, so that it is no passing trouble."""
+    since = float("inf")
+
+    def probe() -> str | bool:
+        nonlocal since
+        state = jobs.rest.states().get(id_)
+        if state is None or state.running:
+            return True
+        trace = jobs.rest.trace(id_)
+        if not restore_failure(trace):
+            return state.name in FINAL
+        since = min(since, time.monotonic())
+        return trace if state.name in FINAL or time.monotonic() - since > PERSISTS_S else False
+
+    said = wait_for(probe, seconds)
+    return said if isinstance(said, str) else ""
+
+
+def _first_line(said: str) -> str:
+    return next((line.strip() for line in said.splitlines() if line.strip()), said)
