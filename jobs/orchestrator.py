@@ -43,12 +43,11 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
     messages = parsed([topics.messages], "messages")
     decisions = parsed([topics.decisions, topics.callbacks], "decisions")
 
-    routing = KeyedLoop("route", partial(RouteDecider, settings), partial(RoutePerformer, settings), limits.in_flight, settings.wakeup)
+    loop = partial(KeyedLoop, max_in_flight=limits.in_flight, max_waiting=limits.waiting, wakeup=settings.wakeup)
+    routing = loop("route", partial(RouteDecider, settings), partial(RoutePerformer, settings))
     routed = run_keyed(messages, definitions, routing, "route")
 
-    calling = KeyedLoop(
-        "dispatch", partial(DispatchDecider, settings), partial(AgentPerformer, settings), limits.in_flight, settings.wakeup
-    )
+    calling = loop("dispatch", partial(DispatchDecider, settings), partial(AgentPerformer, settings))
     dispatched = run_keyed(decisions, definitions, calling, "dispatch")
 
     rejected = messages.get_side_output(REJECTED).union(decisions.get_side_output(REJECTED))

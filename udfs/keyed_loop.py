@@ -20,7 +20,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from loopwright.edges.background import Lane, Outcome
 from loopwright.step import Call, Decider, Performer, Step
-from udfs.host import host_of
+from udfs.host import ThreadHost, host_of
 from udfs.logs import detour_python_threads, pass_on
 from udfs.rows import OUTPUT, row_of
 from udfs.uids import named
@@ -32,6 +32,7 @@ DEFINITIONS = MapStateDescriptor("definitions", Types.STRING(), Types.PICKLED_BY
 _ENVELOPE = struct.Struct(">BBQ")  # version, whether the decider has a state, when the timer is due (0: none is wanted)
 _VERSION = 1
 _BATCH = 1000  # outcomes and wakes handled before Flink's other work gets its turn
+_SLICE_S, _SLICE_IN_A_BUNDLE_S = 1.0, 0.1  # how long a record is held back; in process mode a checkpoint waits for a bundle of records
 
 
 def pack(due_ms: int, state: bytes | None) -> bytes | None:
@@ -60,8 +61,12 @@ def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoo
 class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
     """Input 1: Row(workflow, record); input 2, broadcast: Row(name, definition or None). Output: Row(topic, key, value, headers).
 
-    `decider` and `performer` are importable factories, called when the task opens. At `max_in_flight` calls the operator takes no further
-    record until one comes back, which holds Kafka back. A decider or performer that raises fails the job: both promise not to.
+    `decider` and `performer` are importable factories, called when the task opens. A decider or performer that raises fails the job: both
+    promise not to.
+
+    While `max_in_flight` calls have not come back, or `max_waiting` keys wait for something that is down (`Step.held`), each record is held
+    back for up to a second: that holds Kafka back, and what is in memory and state hardly grows. After that second the record is taken in
+    all the same, so that timers and checkpoints, which wait behind it, get their turn. No more than `max_in_flight` calls run at a time.
     """
 
     def __init__(
@@ -69,7 +74,9 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         name: str,
         decider: Callable[[], Decider],
         performer: Callable[[], Performer],
+        *,
         max_in_flight: int = 1000,
+        max_waiting: int = 1000,
         wakeup: Kind = "auto",
         guard_ms: int = 1000,
         poll_ms: int = 5,
@@ -78,6 +85,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._make_decider = decider
         self._make_performer = performer
         self._max_in_flight = max_in_flight
+        self._max_waiting = max_waiting
         self._wakeup_kind = wakeup
         self._guard_ms = guard_ms
         self._poll_ms = poll_ms
@@ -92,11 +100,13 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._in_flight: dict[str, set[str]] = {}
         self._outstanding = 0
         self._waiting: set[str] = set()
+        self._held: set[str] = set()
         self._to_wake: dict[str, None] = {}
         self._catalogue_loaded = False
         self._poll_at = 0
         performer = self._make_performer()
         self._host = host_of(runtime_context)
+        self._slice_s = _SLICE_S if isinstance(self._host, ThreadHost) else _SLICE_IN_A_BUNDLE_S
         self._wakeup = open_wakeup(self._wakeup_kind, self._host, self._name, self._poll_ms)
         self._lane = Lane(performer, self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
 
@@ -153,10 +163,16 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
                 self._decider.on_definition(name, definition)
 
     def _hold_back(self) -> Iterator[Row]:
-        while self._outstanding >= self._max_in_flight:
+        """Wait while there is too much under way already, though not for long: see the class."""
+        until = time.monotonic() + self._slice_s
+        while self._outstanding >= self._max_in_flight or len(self._held) >= self._max_waiting:
             if self._lane.ended:
                 raise RuntimeError(f"{self._name}: the task has ended")
-            self._lane.wait(1.0)
+            left = until - time.monotonic()
+            if left <= 0:
+                self._count("held_back")
+                return
+            self._lane.wait(left)
             yield from self._drain()
 
     def _drain(self) -> Iterator[Row]:
@@ -222,6 +238,10 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         times = [] if step.wake_at_ms is None else [max(step.wake_at_ms, now + 1)]
         if key in self._in_flight:
             times.append(now + self._guard_ms)
+        if step.held:
+            self._held.add(key)
+        elif key not in self._in_flight:  # while it tries again it counts on
+            self._held.discard(key)
         self._waiting.discard(key)
         if step.waiting:
             self._waiting.add(key)

@@ -1,7 +1,8 @@
 """A decider and a performer for tests of the shell: small, total, and telling in what they emit.
 
 A record is JSON: {"do": "count"} counts; {"do": "call", "id"} makes a call; {"do": "later", "ms"} asks to be woken; {"do": "need", "name"}
-waits for a definition of that name; {"do": "forget"} drops the state; {"do": "raise", "unless": path} raises while there is no such file,
+waits for a definition of that name; {"do": "hold", "until": path} waits for that file, as for something that is down, and looks for it when
+woken; {"do": "forget"} drops the state; {"do": "raise", "unless": path} raises while there is no such file,
 and makes it. What happens is emitted to `out`.
 """
 
@@ -14,7 +15,7 @@ from loopwright.step import Call, Emit, Step
 
 
 class CountingDecider:
-    """State: {"count", "pending": [ids], "wake": ms or None, "need": name or None}."""
+    """State: {"count", "pending": [ids], "wake": ms or None, "need": name or None, "hold": path or None}."""
 
     def __init__(self) -> None:
         self.catalogue: dict[str, str] = {}
@@ -32,6 +33,9 @@ class CountingDecider:
             case "need":
                 held["need"] = asked["name"]
                 return self._needing(key, held)
+            case "hold":
+                held["hold"] = asked["until"]
+                return self._holding(key, held, now_ms, {"saw": "hold"})
             case "raise" if not Path(asked["unless"]).exists():
                 Path(asked["unless"]).touch()
                 raise ValueError("asked to raise")
@@ -50,6 +54,8 @@ class CountingDecider:
         held = _load(state)
         if held["need"]:
             return self._needing(key, held)
+        if held["hold"]:
+            return self._holding(key, held, now_ms)
         lost = tuple(Call(i, b"{}") for i in held["pending"] if i not in in_flight)
         if held["wake"] is not None and held["wake"] <= now_ms:
             held["wake"] = None
@@ -61,6 +67,13 @@ class CountingDecider:
             self.catalogue.pop(key, None)
         else:
             self.catalogue[key] = value.decode()
+
+    def _holding(self, key: str, held: dict[str, Any], now_ms: int, happened: dict[str, Any] | None = None) -> Step:
+        if Path(held["hold"]).exists():
+            held["hold"] = None
+            return _step(key, held, {"saw": "up"})
+        emits = (_emit(key, happened),) if happened else ()
+        return Step(_dump(held), emits, wake_at_ms=now_ms + 50, held=True)
 
     def _needing(self, key: str, held: dict[str, Any]) -> Step:
         found = self.catalogue.get(held["need"])
@@ -117,7 +130,7 @@ def _step(key: str, held: dict[str, Any], happened: dict[str, Any], calls: tuple
 
 
 def _load(state: bytes | None) -> dict[str, Any]:
-    return json.loads(state) if state else {"count": 0, "pending": [], "wake": None, "need": None}
+    return json.loads(state) if state else {"count": 0, "pending": [], "wake": None, "need": None, "hold": None}
 
 
 def _dump(held: dict[str, Any]) -> bytes:

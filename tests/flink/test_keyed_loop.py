@@ -130,6 +130,39 @@ def test_at_the_cap_records_wait_and_none_is_dropped(stage: Stage, mode: str, wa
     assert max(running for _, running in stage.noted("start")) == 2
 
 
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS)
+def test_at_the_cap_checkpoints_and_records_wait_for_seconds_and_not_for_a_call_to_come_back(stage: Stage, mode: str, wakeup: str) -> None:
+    stage.run(mode, wakeup, performer(stage), max_in_flight=1)
+    stage.send("w", {"do": "call", "id": "first"})
+    stage.until("the call runs", lambda: stage.noted("start"))
+    stage.send("v", {"do": "call", "id": "second"})
+    stage.send("u", {"do": "count"})
+    assert stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=False)
+    stage.until("the records behind it are taken in", lambda: stage.seen("v") and stage.seen("u"))
+    assert [call for call, _ in stage.noted("start")] == ["first"], "no more calls than allowed run at a time"
+    stage.gate.touch()
+    stage.until("all come back", lambda: stage.seen().count("outcome") == 2)
+    assert max(running for _, running in stage.noted("start")) == 1
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS)
+def test_while_many_keys_wait_for_something_that_is_down_records_are_taken_in_slowly(stage: Stage, mode: str, wakeup: str) -> None:
+    up = stage.folder / "up"
+    stage.run(mode, wakeup, performer(stage), max_waiting=2)
+    for n in range(5):
+        stage.send(f"w{n}", {"do": "hold", "until": str(up)})
+
+    def held_back() -> int:
+        return stage.cluster.counters(stage.job, "loop").get("held_back", 0)
+
+    stage.until("all are taken in, the last three after a pause", lambda: stage.seen().count("hold") == 5 and held_back() == 3)
+    up.touch()
+    stage.until("timers are heard all the while", lambda: stage.seen().count("up") == 5)
+    stage.send("x", {"do": "count"}, {"do": "count"})
+    stage.until("now records are taken in as they come", lambda: len(stage.out("x")) == 2)
+    assert held_back() == 3
+
+
 def test_a_task_that_is_held_back_can_be_cancelled(stage: Stage) -> None:
     stage.run("thread", "mailbox", performer(stage), max_in_flight=1)
     stage.send("w", {"do": "call", "id": "first"}, {"do": "call", "id": "second"})
