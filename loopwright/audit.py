@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from loopwright import schemas
+from loopwright.json_strict import JsonRefused, read_object
 from loopwright.masking import masked
-from loopwright.message import Message, emitted, record_id
-from loopwright.step import Emit
+from loopwright.message import Message, emitted, from_json, record_id
+from loopwright.step import Emit, Record
 
 NOWHERE = "-"  # the workflow of a refusal that belongs to none
 LONGEST = 500
+NESTING = 16
 Where = Literal["gateway", "route", "dispatch"]
 
 
@@ -50,3 +52,46 @@ def refused(refusal: Refusal, topic: str, now_ms: int, name: str = "", unwritten
         data=data | ({"unwritten": unwritten} if unwritten else {}),
     )
     return emitted(topic, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An audit record as it is shown: see `Refusal`. `time_ms` is when Kafka took it, `unwritten` how many before it were left out."""
+
+    id: str
+    time_ms: int
+    where: str
+    what: str
+    cause: str
+    why: str
+    who: dict[str, str]
+    workflow: str
+    hop: int
+    branch: str
+    unwritten: int
+
+
+def entry_of(record: Record) -> Entry | None:
+    """The entry in a record of the audit topic; None for one that is none. Never raises."""
+    try:
+        message = from_json(read_object(record.value or b"", NESTING), record)
+    except JsonRefused:
+        return None
+    if message.type != schemas.ACCESS_REFUSED:
+        return None
+    data = message.data
+    where, what, cause, why = (str(data.get(name, "")) for name in ("where", "what", "cause", "why"))
+    who, unwritten = data.get("who"), data.get("unwritten")
+    return Entry(
+        message.id,
+        message.logged_ms,
+        where,
+        what,
+        cause,
+        why,
+        {kind: str(value) for kind, value in who.items()} if isinstance(who, dict) else {},
+        "" if message.workflow == NOWHERE else message.workflow,
+        message.hop,
+        message.branch,
+        unwritten if isinstance(unwritten, int) and not isinstance(unwritten, bool) else 0,
+    )

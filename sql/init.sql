@@ -33,6 +33,14 @@ CREATE TEMPORARY TABLE agent_dead_letters (
   'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = '${BOUNDED_MODE}',
   'key.format' = 'raw', 'key.fields' = 'workflow', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY');
 
+CREATE TEMPORARY TABLE agent_audit (
+  workflow STRING, record STRING,
+  logged_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL
+) WITH (
+  'connector' = 'kafka', 'topic' = '${AUDIT}', 'properties.bootstrap.servers' = '${BOOTSTRAP_SERVERS}',
+  'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = '${BOUNDED_MODE}',
+  'key.format' = 'raw', 'key.fields' = 'workflow', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY');
+
 -- Every decision: who was chosen, how and why.
 CREATE TEMPORARY VIEW decisions AS
 SELECT workflow, logged_at,
@@ -72,6 +80,17 @@ SELECT workflow, logged_at,
   JSON_VALUE(record, '$.data.topic') AS `topic`
 FROM agent_dead_letters
 WHERE JSON_VALUE(record, '$.type') IS DISTINCT FROM 'loopwright.dead-letter.settled';
+
+-- Who was refused what; workflow `-` where it was about none.
+CREATE TEMPORARY VIEW refusals AS
+SELECT workflow, logged_at,
+  JSON_VALUE(record, '$.data.where') AS `where`,
+  JSON_VALUE(record, '$.data.what') AS what,
+  JSON_VALUE(record, '$.data.cause') AS cause,
+  JSON_VALUE(record, '$.data.why') AS why,
+  JSON_VALUE(record, '$.data.who.agent') AS agent,
+  JSON_VALUE(record, '$.data.who.tenant') AS tenant
+FROM agent_audit;
 
 -- Each agent's work: calls, mean and longest duration.
 CREATE TEMPORARY VIEW agent_work AS

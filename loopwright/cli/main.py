@@ -184,6 +184,18 @@ def verify(
 
 
 @app.command()
+def audit(
+    since: Annotated[str | None, typer.Option(help="Only what was refused that lately, as in 10m.", show_default=False)] = None,
+    tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show who was refused what, where and why."""
+    from loopwright.cli.audit import audit
+
+    audit(_settings(), _millis(since, "--since"), tenant, as_json)
+
+
+@app.command()
 def resume(
     workflow: Workflow,
     from_hop: Annotated[

@@ -6,6 +6,7 @@ from typing import Any
 
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
+from loopwright.audit import Refusal, refused
 from loopwright.edges.platform.jars import Jars
 from tests.flink.test_orchestrator import PATH, Orchestra, orchestra  # noqa: F401  # the fixture
 from tests.unit.sdr_team import LEAD
@@ -31,6 +32,8 @@ def test_each_view_of_init_sql_shows_what_happened(orchestra: Orchestra, jars: J
     orchestra.producer.send(orchestra.settings.topics.messages, b"x", b"not json")
     orchestra.results(1)
     topics = orchestra.settings.topics
+    audit = refused(Refusal("gateway", "callbacks", "unsigned", "it is not signed", {"agent": "sdr/x", "tenant": "acme"}), topics.audit, 1)
+    orchestra.producer.send(audit.topic, audit.key, audit.value)
     tables = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     tables.get_config().set("pipeline.jars", ";".join(path.as_uri() for path in jars.paths("flink")))
     for statement in statements(
@@ -41,6 +44,7 @@ def test_each_view_of_init_sql_shows_what_happened(orchestra: Orchestra, jars: J
         DECISIONS=topics.decisions,
         RESULTS=topics.results,
         DEAD_LETTERS=topics.dead_letters,
+        AUDIT=topics.audit,
     ):
         tables.execute_sql(statement)
     decided = rows(tables, "SELECT `hop`, outcome, strategy, agent FROM decisions WHERE workflow = 'w'")
@@ -54,4 +58,6 @@ def test_each_view_of_init_sql_shows_what_happened(orchestra: Orchestra, jars: J
     assert {row[0] for row in rows(tables, "SELECT agent, attempts FROM replies")} == set(PATH)
     assert rows(tables, "SELECT workflow, ended, hops FROM ends") == [("w", "completed", 4)]
     assert rows(tables, "SELECT cause, stage, `topic` FROM dead_letters") == [("invalid-json", "parse", topics.messages)]
+    refusals = rows(tables, "SELECT workflow, `where`, what, cause, why, agent, tenant FROM refusals")
+    assert refusals == [("-", "gateway", "callbacks", "unsigned", "it is not signed", "sdr/x", "acme")]
     assert {(row[0], row[1]) for row in rows(tables, "SELECT agent, calls FROM agent_work")} >= {(name, 1) for name in PATH}

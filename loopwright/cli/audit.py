@@ -1,0 +1,59 @@
+"""`loopwright audit`: who was refused what, where and why, from the topic of refusals."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from loopwright.audit import Entry, entry_of
+from loopwright.cli import show
+from loopwright.edges import kafka
+from loopwright.history.steps import shown_time
+from loopwright.settings import Settings
+
+
+def entries(settings: Settings, since_ms: int | None = None, tenant: str = "") -> list[Entry]:
+    """The refusals on record, oldest first; those of the last `since_ms` alone, those of one tenant alone. Raises Unreachable."""
+    topic = settings.topics.audit
+    if topic not in kafka.topics(settings):
+        return []
+    first_ms = None if since_ms is None else time.time_ns() // 1_000_000 - since_ms
+    found = {entry.id: entry for record in kafka.read_all(settings, [topic], first_ms) if (entry := entry_of(record)) is not None}
+    return sorted((entry for entry in found.values() if tenant in ("", entry.who.get("tenant", ""))), key=lambda entry: entry.time_ms)
+
+
+def audit(settings: Settings, since_ms: int | None, tenant: str, as_json: bool) -> None:
+    """Print the refusals."""
+    found = entries(settings, since_ms, tenant)
+    counts: dict[str, int] = {}
+    for entry in found:
+        counts[entry.cause] = counts.get(entry.cause, 0) + 1
+    if as_json:
+        show.print_json({"refusals": [_as_dict(entry) for entry in found], "causes": counts, "unwritten": sum(e.unwritten for e in found)})
+        return
+    screen = show.console()
+    if found:
+        screen.print(_table(found))
+    said = ", ".join(f"{count} {show.clean(cause)}" for cause, count in sorted(counts.items())) or "nothing was refused"
+    unwritten = sum(entry.unwritten for entry in found)
+    screen.print(Text(said + (f"; {unwritten} more were too many to be written" if unwritten else ""), style="dim"))
+
+
+def _as_dict(entry: Entry) -> dict[str, Any]:
+    return asdict(entry) | {"time": shown_time(entry.time_ms)}
+
+
+def _table(found: Sequence[Entry]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("time", "where", "cause", "who", "workflow", "hop"):
+        table.add_column(name, no_wrap=name != "who", overflow="ellipsis")
+    table.add_column("why", overflow="fold")
+    for entry in found:
+        who = " ".join(f"{kind} {value}" for kind, value in entry.who.items()) or "-"
+        hop = str(entry.hop) if entry.workflow else ""
+        cells = [shown_time(entry.time_ms), f"{entry.where} {entry.what}", entry.cause, who, entry.workflow or "-", hop, entry.why]
+        table.add_row(*(Text(show.clean(cell, 200)) for cell in cells))
+    return table
