@@ -20,9 +20,10 @@ def entries(settings: Settings, since_ms: int | None = None, tenant: str = "") -
     topic = settings.topics.audit
     if topic not in kafka.topics(settings):
         return []
-    first_ms = None if since_ms is None else time.time_ns() // 1_000_000 - since_ms
-    found = {entry.id: entry for record in kafka.read_all(settings, [topic], first_ms) if (entry := entry_of(record)) is not None}
-    return sorted((entry for entry in found.values() if tenant in ("", entry.who.get("tenant", ""))), key=lambda entry: entry.time_ms)
+    first_ms = 0 if since_ms is None else time.time_ns() // 1_000_000 - since_ms
+    found = {entry.id: entry for record in kafka.read_all(settings, [topic]) if (entry := entry_of(record)) is not None}
+    wanted = (entry for entry in found.values() if entry.time_ms >= first_ms and tenant in ("", entry.who.get("tenant", "")))
+    return sorted(wanted, key=lambda entry: entry.time_ms)
 
 
 def audit(settings: Settings, since_ms: int | None, tenant: str, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 
 from loopwright.audit import Refusal, refused
 from loopwright.edges.platform.jars import Jars
-from tests.flink.test_orchestrator import PATH, Orchestra, orchestra  # noqa: F401  # the fixture
+from tests.flink.orchestra import PATH, Orchestra
 from tests.unit.sdr_team import LEAD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def rows(tables: TableEnvironment, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in found]
 
 
-def test_each_view_of_init_sql_shows_what_happened(orchestra: Orchestra, jars: Jars) -> None:  # noqa: F811
+def test_each_view_of_init_sql_shows_what_happened(orchestra: Orchestra, jars: Jars) -> None:
     orchestra.define(*orchestra.team())
     orchestra.run()
     orchestra.send("w", LEAD)
