@@ -1,0 +1,86 @@
+"""The platform that is tormented: one of its own, in a state folder of its own, on free ports, with slow agents and a fickle model."""
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from loopwright.cli.stack import AGENTS, GATEWAY, ROOT, stack_config
+from loopwright.edges.platform import broker, flink
+from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.flink_config import FlinkConfig
+from loopwright.edges.platform.processes import Started
+from loopwright.edges.platform.services import Endpoints, Service
+from loopwright.edges.platform.stack import Stack
+from loopwright.settings import Settings, read_settings
+from loopwright.testing.chaos import fickle_model, slow_agents
+
+MODEL, WORKER = "model", "python-worker"
+PARTS = (flink.task_manager(1), flink.JOB_MANAGER, broker.NAME, AGENTS, GATEWAY)
+# agents are never down for long, so a pause after their failures is not to be long either
+VARIABLES = {"LOOPWRIGHT_LLM_FOR_AGENTS": "false", "LOOPWRIGHT_CIRCUIT__LONGEST_PAUSE_MS": "4000"}
+PATIENCE = {"attempts": 100, "initial": "200ms", "max": "2s"}
+CONCURRENCY = 256
+
+
+def own_settings(home: Path) -> Settings:
+    """Settings for the state folder `home`, with a broker, agents and a gateway of its own, whatever the environment names."""
+    anywhere = "http://127.0.0.1:0"
+    return read_settings(home=home, agents_url=anywhere, gateway_url=anywhere, kafka={}, team="sdr", default_team_dir=home / "team")
+
+
+def tormented(settings: Settings, pause_s: float, cluster: FlinkConfig, more: Mapping[str, str] | None = None) -> StackConfig:
+    """The platform of `settings`: agents that take about `pause_s` seconds for a call, and a model that answers differently each time.
+
+    `more` are further variables for all processes. Writes the team's definitions into the state folder, with a retry policy that outlasts
+    any restart.
+    """
+    patient_team(ROOT / "agents" / "sdr", settings.default_team_dir)
+    base = stack_config(settings)
+    slow = Service(AGENTS, lambda e: ["-m", slow_agents.__name__, "--port", str(e.port(AGENTS)), "--pause-s", str(pause_s)])
+    model = Service(MODEL, lambda e: ["-m", fickle_model.__name__, "--port", str(e.port(MODEL))], health="/v1/models")
+    others = tuple(service for service in base.services if service.name != AGENTS)
+
+    def variables(endpoints: Endpoints) -> Mapping[str, str]:
+        model_url = f"{endpoints.services[MODEL]}/v1"
+        return {**base.variables(endpoints), **VARIABLES, "LOOPWRIGHT_LLM_BASE_URL": model_url, **(more or {})}
+
+    return replace(base, services=(slow, model, *others), variables=variables, flink=cluster, preferred={})
+
+
+def patient_team(folder: Path, into: Path) -> None:
+    """Write the definitions of `folder` into `into`, each with a retry policy and a concurrency for hard times."""
+    into.mkdir(parents=True, exist_ok=True)
+    for file in sorted(folder.glob("*.yaml")):
+        patient: dict[str, Any] = yaml.safe_load(file.read_text()) | {"retry": PATIENCE, "concurrency": CONCURRENCY}
+        (into / file.name).write_text(yaml.safe_dump(patient, sort_keys=False))
+
+
+def kill(stack: Stack, part: str) -> int | None:
+    """SIGKILL for a part; its pid. None where it does not run at this moment: it is being healed still."""
+    manager = part if part != WORKER else flink.task_manager(1)
+    running = stack.processes.running(manager)
+    pid = running.pid if running is not None and part != WORKER else _worker(running)
+    if pid is None:
+        return None
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
+    return pid
+
+
+def _worker(manager: Started | None) -> int | None:
+    """The Python worker of a TaskManager in process mode: the youngest of its Python processes."""
+    process = manager.process() if manager is not None else None
+    try:
+        family = process.children(recursive=True) if process is not None else []
+        workers = [child for child in family if "python" in child.name()]
+        return max(workers, key=lambda child: child.create_time()).pid if workers else None
+    except psutil.Error:
+        return None
