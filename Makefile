@@ -8,10 +8,10 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e lock
+.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench-recovery lock
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "setting up $(VENV) (the first time this fetches about 1 GB; later it is instant)"
@@ -42,7 +42,7 @@ lint: setup  ## style, types, layers, docstrings
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >.lint-imports.log || { cat .lint-imports.log; exit 1; }
-	@$(BIN)/interrogate -q loopwright udfs jobs agents
+	@$(BIN)/interrogate -q loopwright udfs jobs agents bench
 
 format: setup  ## bring the code into its style
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
@@ -55,6 +55,15 @@ flink: setup  ## the tests on a local minicluster
 
 e2e: setup  ## the tests with real Kafka, real Flink, real processes
 	@$(BIN)/python -m pytest tests/e2e
+
+chaos: setup  ## kill every part at random under load, and prove what held (SECONDS=600 SEED=n MODE=process)
+	@$(BIN)/python -m loopwright.testing.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
+
+soak: setup  ## the job for long, with garbage collections, thread dumps and restarts (MINUTES=30)
+	@$(BIN)/python -m loopwright.testing.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-recovery: setup  ## seconds without a result when a TaskManager is killed (REPEATS=5)
+	@$(BIN)/python -m bench.recovery $(if $(REPEATS),--repeats $(REPEATS))
 
 lock: setup  ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock

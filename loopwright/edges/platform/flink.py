@@ -128,7 +128,7 @@ class FlinkCluster:
         """It keeps its resource id when it is started again, so its predecessor is forgotten at once."""
         name = task_manager(number)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        flags = [*Memory().flags(), *tuning(self.quick), *self._logging(name)]
+        flags = [*Memory().flags(), *tuning(self.quick), *self._logging(name), *self.config.flags]
         return self._jvm(name, main, flags, [*self._arguments(), "-D", f"taskmanager.resource-id={name}"])
 
     def _arguments(self) -> list[str]:

@@ -13,7 +13,8 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FlinkConfig:
-    """The size of the cluster and what a person may want to change. `settings` are Flink options that go on top of ours."""
+    """The size of the cluster and what a person may want to change. `settings` are Flink options that go on top of ours, `flags` go to
+    the JVM of each TaskManager."""
 
     task_managers: int = 1
     slots: int = 2
@@ -21,6 +22,7 @@ class FlinkConfig:
     execution_mode: Literal["thread", "process"] = "thread"
     checkpoint_interval_ms: int = 5000
     settings: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
