@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     llm_price_completion: float = Field(0.0, description="Price per million completion tokens.")
 
     agents_url: str = Field("http://127.0.0.1:8801", description="Where the reference agents listen; `${AGENTS_URL}` in definitions.")
+    agent_store: SecretStr = Field(
+        SecretStr(""),
+        description="Where agents of the SDK keep their answers: `sqlite:///FILE` or `postgresql://...`; empty: their state folder.",
+    )
     gateway_url: str = Field("http://127.0.0.1:8800", description="Where callbacks and the lead form are served.")
     wakeup: Literal["auto", "mailbox", "timer"] = Field("auto", description="How finished calls reach the operator.")
 

@@ -5,7 +5,6 @@ Accepted work is in the store before the 202 leaves, so a restarted process (or 
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,8 +12,9 @@ import orjson
 
 from loopwright.agent.agent import Agent
 from loopwright.agent.answer import Answer
-from loopwright.agent.desk import Desk, Shelf, kept, mismatch
+from loopwright.agent.desk import Desk, Shelf, cause_of, kept, mismatch
 from loopwright.agent.idempotency import Deferred, Kept, Standing
+from loopwright.agent.idempotency.opening import now_ms
 from loopwright.agent.incoming import Incoming
 from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
@@ -52,7 +52,8 @@ class DeferredDesk:
             detail = f"{self.agent.definition.ref} replies later; send the header loopwright-callback with the URL for the reply."
             return problem(400, "callback", "The callback address is missing", detail)
         name, key, request = self.agent.name, incoming.key, incoming.to_json()
-        standing = await self._shelf.ask(lambda store: store.begin(name, key, incoming.fingerprint, self._lease_ms, request))
+        cause, lease_ms = cause_of(incoming), self._lease_ms
+        standing = await self._shelf.ask(lambda store: store.begin(name, key, incoming.fingerprint, lease_ms, request, cause))
         if standing is Standing.MISMATCH:
             return mismatch(key)
         if standing is Standing.MINE:
@@ -100,13 +101,13 @@ class DeferredDesk:
         answer = await self._desk.held(incoming)
         reply = kept(Answer(200, _reply(answer)))
         name, key = self.agent.name, incoming.key
-        if await self._shelf.ask(lambda store: store.finish(name, key, reply, delivering=True)):
+        if await self._shelf.keep(name, key, reply, delivering=True):
             await self._deliver(incoming, reply.body, made_ms)
 
     async def _deliver(self, incoming: Incoming, body: bytes, made_ms: int) -> None:
         until_ms = made_ms + self.agent.definition.callback_timeout_ms
         attempt, message = 0, message_id()
-        while not await self._posted(incoming, body, message):
+        while not await self._posted(await self._asked_last(incoming), body, message):
             attempt += 1
             pause_ms = backoff_ms(attempt, incoming.key, initial_ms=200, max_ms=min(10_000, self._lease_ms // 2))
             if now_ms() + pause_ms > until_ms:
@@ -116,6 +117,11 @@ class DeferredDesk:
             await asyncio.sleep(pause_ms / 1000)
         again = orjson.loads(body).get("error", {}).get("retryable") is True
         await self._shelf.ask(lambda store: store.delivered(self.agent.name, incoming.key, forget=again))
+
+    async def _asked_last(self, incoming: Incoming) -> Incoming:
+        """The call as it came last: one that was asked for again, by a later hop, wants its reply at another address."""
+        request = await self._shelf.ask(lambda store: store.request(self.agent.name, incoming.key))
+        return Incoming.from_json(request) if request else incoming
 
     async def _posted(self, incoming: Incoming, body: bytes, message: str) -> bool:
         """Whether the matter is closed: the reply was taken, or never will be. Each attempt is signed anew."""
@@ -144,8 +150,3 @@ def _reply(answer: Answer) -> bytes:
     if "loopwright-usage" in answer.headers:
         reply["usage"] = orjson.loads(answer.headers["loopwright-usage"])
     return orjson.dumps(reply)
-
-
-def now_ms() -> int:
-    """The time in ms since the epoch."""
-    return time.time_ns() // 1_000_000

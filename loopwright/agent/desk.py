@@ -1,7 +1,8 @@
 """One agent at work: each call runs once, whoever asks how often. Answers at once (`reply: response`) or later (`reply: callback`)."""
 
 import asyncio
-import sqlite3
+import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,13 +12,15 @@ import orjson
 
 from loopwright.agent.agent import Agent
 from loopwright.agent.answer import Answer
-from loopwright.agent.idempotency import IdempotencyStore, Kept, Running, Standing
+from loopwright.agent.idempotency import Cause, IdempotencyStore, Kept, Running, Standing, StoreUnavailable
 from loopwright.agent.incoming import Incoming
 from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
 from loopwright.agent.work import do, input_problem
 
+log = logging.getLogger(__name__)
 LEASE_MS = 10_000
+KEEP_TRYING_S = 30.0
 LONGEST_WAIT_S = 30
 T = TypeVar("T")
 
@@ -32,6 +35,18 @@ class Shelf:
     async def ask(self, question: Callable[[IdempotencyStore], T]) -> T:
         """What `question` finds in the store."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, question, self.store)
+
+    async def keep(self, agent: str, key: str, answer: Kept, *, delivering: bool = False) -> bool:
+        """Store the answer of work that is done: tried for a while, since the work would be done again without it. As `finish`."""
+        until = time.monotonic() + KEEP_TRYING_S
+        while True:
+            try:
+                return await self.ask(lambda store: store.finish(agent, key, answer, delivering=delivering))
+            except StoreUnavailable as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("%s; the next try comes soon: %s", error.what, error.why)
+                await asyncio.sleep(0.5)
 
     def close(self) -> None:
         """Let what is under way end, and close the store."""
@@ -54,7 +69,9 @@ class Desk:
         if refused is not None:
             return refused
         name, key = self.agent.name, incoming.key
-        standing = await self._shelf.ask(lambda store: store.begin(name, key, incoming.fingerprint, self._lease_ms))
+        standing = await self._shelf.ask(
+            lambda store: store.begin(name, key, incoming.fingerprint, self._lease_ms, cause=cause_of(incoming))
+        )
         if isinstance(standing, Kept):
             return replayed(standing)
         if standing is Standing.MISMATCH:
@@ -67,13 +84,15 @@ class Desk:
         name, key = self.agent.name, incoming.key
         try:
             answer = await self.held(incoming)
+            if answer.status == 200:
+                await self._shelf.keep(name, key, kept(answer))
+                return answer
         except BaseException:
-            self._shelf.store.release(name, key)  # not awaited: a cancelled task may not wait
+            with suppress(StoreUnavailable):
+                self._shelf.store.release(name, key)  # not awaited: a cancelled task may not wait
             raise
-        if answer.status != 200:
+        with suppress(StoreUnavailable):  # the lease ends by itself
             await self._shelf.ask(lambda store: store.release(name, key))
-            return answer
-        await self._shelf.ask(lambda store: store.finish(name, key, kept(answer)))
         return answer
 
     async def held(self, incoming: Incoming) -> Answer:
@@ -83,13 +102,21 @@ class Desk:
             return await do(self.agent, incoming, self._report(incoming))
         finally:
             renewing.cancel()
-            with suppress(asyncio.CancelledError, sqlite3.Error):
+            with suppress(asyncio.CancelledError):
                 await renewing
 
     async def _renew(self, key: str) -> None:
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
-            await self._shelf.ask(lambda store: store.renew(self.agent.name, key, self._lease_ms))
+            try:
+                await self._shelf.ask(lambda store: store.renew(self.agent.name, key, self._lease_ms))
+            except StoreUnavailable as error:
+                log.warning("the lease on %s could not be renewed: %s", key, error.why)
+
+
+def cause_of(incoming: Incoming) -> Cause:
+    """Whose call it is."""
+    return Cause(incoming.workflow, incoming.hop, incoming.branch)
 
 
 def kept(answer: Answer) -> Kept:

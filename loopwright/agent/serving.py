@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,9 +20,10 @@ from starlette.responses import Response
 from loopwright.agent.agent import Agent
 from loopwright.agent.answer import Answer
 from loopwright.agent.card import WELL_KNOWN, card, team_card
-from loopwright.agent.deferred import DeferredDesk, now_ms
+from loopwright.agent.deferred import DeferredDesk
 from loopwright.agent.desk import LEASE_MS, Desk, Shelf
-from loopwright.agent.idempotency import IdempotencyStore
+from loopwright.agent.idempotency import StoreUnavailable
+from loopwright.agent.idempotency.opening import FILE, open_store
 from loopwright.agent.incoming import read_call
 from loopwright.agent.problems import Refused, problem
 from loopwright.agent.progress import Reporter
@@ -47,15 +47,18 @@ def create_app(
     lease_ms: int = LEASE_MS,
     closing: Closing | None = None,
     secrets: SecretsFile | None = None,
+    store: str = "",
 ) -> FastAPI:
     """The application that serves `agents`, each at the path of its endpoint.
 
-    `state` is the folder of the Idempotency-Key store; processes that serve the same agents on one machine may share it. `closing` is
-    awaited when the application ends. `secrets` sign what the agents send; by default the file that the settings name, or the local
-    platform's. Raises InvalidDefinition where two agents share a path or one has no handler.
+    `store` is the address of the Idempotency-Key store (`open_store`): where it is empty that of the settings, or else a SQLite file in the
+    folder `state`. Processes that serve the same agents share it. `closing` is awaited when the application ends. `secrets` sign what the
+    agents send; by default the file that the settings name, or the local platform's. Raises InvalidDefinition where two agents share a path
+    or one has no handler.
     """
     _check(agents)
-    staff = Staff(agents, state, lease_ms, closing, secrets or own_secrets())
+    store = store or read_settings().agent_store.get_secret_value() or str(state / FILE)
+    staff = Staff(agents, store, lease_ms, closing, secrets or own_secrets())
     app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, http_problem)
     for agent in agents:
@@ -74,9 +77,10 @@ def serve(
     state: Path = STATE,
     body_bytes: int = BODY_BYTES,
     closing: Closing | None = None,
+    store: str = "",
 ) -> None:
     """Serve `agents` until the process is told to stop; see `create_app`. Raises PlatformFailed where the port is taken."""
-    run_app(create_app(agents, state, body_bytes, closing=closing), port, host)
+    run_app(create_app(agents, state, body_bytes, closing=closing, store=store), port, host)
 
 
 def own_secrets() -> SecretsFile | None:
@@ -104,11 +108,11 @@ class Staff:
     """The agents' desks and what they share; open while the application runs."""
 
     def __init__(
-        self, agents: Sequence[Agent], state: Path, lease_ms: int, closing: Closing | None, secrets: SecretsFile | None = None
+        self, agents: Sequence[Agent], store: str, lease_ms: int, closing: Closing | None, secrets: SecretsFile | None = None
     ) -> None:
         self._agents = agents
         self._secrets = secrets
-        self._state = state
+        self._store = store
         self._lease_ms = lease_ms
         self._closing = closing
         self.desks: dict[str, Desk | DeferredDesk] = {}
@@ -116,7 +120,7 @@ class Staff:
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Open the store and the client, take up unfinished work; close all at the end."""
-        shelf = Shelf(IdempotencyStore(self._state / "calls.sqlite", now_ms))
+        shelf = Shelf(open_store(self._store))
         poster = Poster()
         reporter = Reporter(poster)
         await poster.open()
@@ -153,8 +157,8 @@ class Staff:
                 if time.monotonic() - purged_at > 3600:
                     await shelf.ask(lambda store: store.purge(KEEP_MS))
                     purged_at = time.monotonic()
-            except sqlite3.Error:
-                log.exception("the Idempotency-Key store could not be swept; the next try comes soon")
+            except StoreUnavailable as error:
+                log.error("the Idempotency-Key store could not be swept; the next try comes soon: %s", error.why)
             await asyncio.sleep(self._lease_ms / 2000)
 
 
@@ -164,6 +168,10 @@ def _endpoint(staff: Staff, agent: Agent, body_bytes: int) -> Callable[[Request]
             answer = await staff.desks[agent.name].answer(await read_call(request, body_bytes))
         except Refused as refused:
             answer = refused.answer
+        except StoreUnavailable as error:
+            log.error("%s: %s", error.what, error.why)
+            detail = "Whether the call was made before cannot be told now. Try again with the same Idempotency-Key."
+            answer = problem(503, "store", "The Idempotency-Key store does not answer", detail, headers={"retry-after": "1"})
         except ClientDisconnect:
             answer = problem(400, "disconnected", "The request broke off", "The body did not arrive whole.")
         return response(answer)

@@ -280,6 +280,23 @@ def test_a_deferred_failure_says_whether_another_call_may_help(tmp_path: Path, i
         until(lambda: box.replies()[-1] == {"output": {"said": "well"}}, "the second run's reply")
 
 
+def test_a_repeat_of_a_deferred_call_gets_its_reply_at_the_address_that_it_names_itself(tmp_path: Path, inbox: tuple[Inbox, str]) -> None:
+    box, gateway = inbox
+    runs: list[str] = []
+
+    async def handle(task: Task) -> dict[str, object]:
+        runs.append(task.idempotency_key)
+        return {"said": task.input["text"]}
+
+    with running(create_app([echo(handle, reply="callback")], tmp_path)) as base:
+        for number in (1, 2):
+            address = {"loopwright-callback": f"{gateway}/callbacks/w/{number}/0"}
+            assert posting(base)({"text": "hi"}, **address).status_code == 202
+            until(lambda number=number: len(box.got) == number, "the reply")
+    assert [path for path, _ in box.got] == ["/callbacks/w/1/0", "/callbacks/w/2/0"]
+    assert runs == ["k"]
+
+
 def test_a_deferred_call_needs_an_address_for_the_reply(tmp_path: Path) -> None:
     with running(create_app([echo(lambda _task: {}, reply="callback")], tmp_path)) as base:
         answer = posting(base)({"text": "hi"})

@@ -1,0 +1,34 @@
+"""Opening the store that an address names."""
+
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+from loopwright.agent.idempotency import IdempotencyStore
+from loopwright.agent.idempotency.sqlite import SqliteStore
+from loopwright.errors import InvalidSettings
+
+FILE = "calls.sqlite"
+
+
+def now_ms() -> int:
+    """The time in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def open_store(address: str) -> IdempotencyStore:
+    """The store at `sqlite:///FILE` (`sqlite:////` for an absolute path), `postgresql://...`, or simply the path of a SQLite file.
+
+    Raises InvalidSettings for another address, StoreUnavailable where the database does not answer.
+    """
+    scheme, mark, rest = address.partition("://")
+    if scheme in ("postgresql", "postgres") and mark:
+        from loopwright.agent.idempotency.postgresql import PostgresStore  # its client library is loaded only where it is used
+
+        return PostgresStore(address)
+    if not mark:
+        return SqliteStore(Path(address), now_ms)
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return SqliteStore(Path(unquote(rest[1:])), now_ms)
+    remedy = "write sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+    raise InvalidSettings("the store of an agent cannot be opened", f"{scheme!r} is not an address of a database known here", remedy)
