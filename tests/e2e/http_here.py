@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 30.0
+START_S = 120.0  # a process imports for seconds where the machine is busy
 
 
 def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
@@ -69,7 +70,7 @@ def process(*arguments: str, port: int, **environment: str) -> Iterator[subproce
     command = [sys.executable, *arguments, "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}) as child:
         try:
-            until(lambda: answers(f"http://127.0.0.1:{port}/health") or child.poll() is not None, f"port {port}")
+            until(lambda: answers(f"http://127.0.0.1:{port}/health") or child.poll() is not None, f"port {port}", START_S)
             assert child.poll() is None, "the process ended early"
             yield child
         finally:
