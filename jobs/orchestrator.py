@@ -16,6 +16,7 @@ from pyflink.table import StreamTableEnvironment
 
 from loopwright.dispatch.decider import DispatchDecider
 from loopwright.edges.agents import AgentPerformer
+from loopwright.edges.keyring import Keyring
 from loopwright.edges.router import RoutePerformer
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings, read_settings
@@ -59,8 +60,10 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
 
 def main() -> None:
     """Build the job and hand it to Flink."""
+    settings = read_settings()
+    Keyring(settings.keys_file).keys()  # a key file that cannot be used is said here, not by every call
     env = StreamExecutionEnvironment.get_execution_environment()
-    build(env, read_settings())
+    build(env, settings)
     env.execute("loopwright orchestrator")
 
 

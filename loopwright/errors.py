@@ -7,6 +7,8 @@
         ├── InvalidSettings      a setting is wrong                            (exit code 2)
         ├── InvalidDefinition    an agent definition is wrong: file, field, remedy
         ├── InvalidDocument      a document breaks a contract
+        ├── KeyMissing           the key of an encrypted value is not here
+        ├── SealBroken           an encrypted value was changed or moved
         ├── NotFound             what was asked for is not there
         ├── Conflict             it is there already, and different
         └── PlatformFailed       a local service did not start or did not stop
@@ -63,6 +65,14 @@ class InvalidDefinition(Terminal):
 
 class InvalidDocument(Terminal):
     """A document breaks a contract or a limit."""
+
+
+class KeyMissing(Terminal):
+    """The key that an encrypted value was made with is not here."""
+
+
+class SealBroken(Terminal):
+    """An encrypted value was changed, or belongs to another workflow or field."""
 
 
 class NotFound(Terminal):

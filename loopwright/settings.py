@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     llm_price_prompt: float = Field(0.0, description="Price per million prompt tokens, for the cost in each decision.")
     llm_price_completion: float = Field(0.0, description="Price per million completion tokens.")
 
+    keys_file: Path | None = Field(
+        None, description="A file with the keys of sensitive fields, for its owner's eyes alone: `loopwright keys`."
+    )
+
     agents_url: str = Field("http://127.0.0.1:8801", description="Where the reference agents listen; `${AGENTS_URL}` in definitions.")
     agent_store: SecretStr = Field(
         SecretStr(""),

@@ -1,5 +1,6 @@
 """`loopwright agents`: what is published, whether a folder of definitions is right, and publishing it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +9,37 @@ from rich.text import Text
 
 from loopwright.cli import show
 from loopwright.edges import kafka
+from loopwright.edges.entrance import published
+from loopwright.edges.keyring import Keyring
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.registry.change import Change, plan, records
 from loopwright.registry.definition import AgentDefinition
 from loopwright.registry.loading import load_team
+from loopwright.sealing import keys_for
 from loopwright.settings import Settings
 
 
-def published(settings: Settings) -> Catalogue:
-    """What stands in the topic agent-definitions. Raises Unreachable, NotFound."""
-    records = kafka.read_all(settings, [settings.topics.definitions])
-    return Catalogue(((record.key or b"").decode("utf-8", "replace"), record.value) for record in records)
-
-
 def apply_team(settings: Settings, folder: Path, dry_run: bool = False) -> list[Change]:
-    """Publish the definitions of `folder`: those that are new or have moved. Waits for Kafka. Raises InvalidDefinition, Conflict."""
+    """Publish the definitions of `folder`: those that are new or have moved. Waits for Kafka.
+
+    Raises InvalidDefinition, Conflict; InvalidSettings where they mark fields as sensitive and there are no keys.
+    """
+    wanted = load_team(folder, settings.variables())
+    require_keys(settings, wanted)
     current = published(settings)
-    changes = plan(current, load_team(folder, settings.variables()))
+    changes = plan(current, wanted)
     if not dry_run:
         with kafka.Producer(settings) as producer:
             for key, value in records(current, changes):
                 producer.send(settings.topics.definitions, key.encode(), value)
     return changes
+
+
+def require_keys(settings: Settings, wanted: Iterable[AgentDefinition]) -> None:
+    """Raise InvalidSettings where `wanted` mark fields as sensitive and there are no keys to encrypt them with."""
+    marked = sorted({name for definition in wanted for name in Agent.of(definition).sensitive})
+    if marked:
+        keys_for(Keyring(settings.keys_file).keys(), marked[0])
 
 
 def list_agents(settings: Settings, team: str, as_json: bool) -> None:

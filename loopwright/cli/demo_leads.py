@@ -16,6 +16,7 @@ from loopwright.cli.documents import documents_in, read_input
 from loopwright.cli.send import SendOptions, new_id, start_emit, start_message
 from loopwright.cli.stack import team_dir
 from loopwright.edges import kafka
+from loopwright.edges.entrance import Entrance
 from loopwright.errors import NotFound, PlatformFailed
 from loopwright.history.timeline import Timeline
 from loopwright.settings import Settings
@@ -48,7 +49,9 @@ class Leads:
     def send(self, now_ms: int) -> None:
         """Start a workflow for each."""
         options = SendOptions(team=self._settings.team)
-        emits = [start_emit(start_message(document, name, options, now_ms), self._settings) for name, document in self._leads]
+        entrance = Entrance.now(self._settings)
+        starts = [entrance.sealed(start_message(document, name, options, now_ms)) for name, document in self._leads]
+        emits = [start_emit(message, self._settings) for message in starts]
         with kafka.Producer(self._settings) as producer:
             producer.send_many(emits)
 

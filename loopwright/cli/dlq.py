@@ -17,7 +17,9 @@ from rich.text import Text
 from loopwright import schemas
 from loopwright.cli import control, logs, show
 from loopwright.cli.documents import read_input
+from loopwright.cli.reveal import Shown, shown_by, shown_text
 from loopwright.edges import kafka
+from loopwright.edges.entrance import Entrance
 from loopwright.errors import Conflict, InvalidDocument, LoopwrightError, NotFound, Unreachable
 from loopwright.history.letters import Letter, LetterState, fold, matching, settlement, shown_original
 from loopwright.history.steps import shown_time
@@ -107,17 +109,22 @@ def _stood(letter: Letter) -> str:
     return f"hop {letter.message.hop}, {data.get('agent', '-')}@{data.get('version', '-')}"
 
 
-def show_letter(settings: Settings, wanted: str, as_json: bool) -> None:
-    """Print everything about one letter. Raises NotFound."""
+def show_letter(settings: Settings, wanted: str, as_json: bool, reveal: bool = False) -> None:
+    """Print everything about one letter. Raises NotFound.
+
+    Encrypted values are shown as `***`, or in clear with `reveal`; in JSON the original stays as it is, so that it can be corrected.
+    """
+    shown = shown_by(settings, reveal)
     letter = find(letters(settings), wanted)
     if as_json:
         encoding, value = shown_original(letter)
+        value = shown_text(value, letter.workflow, shown) if reveal else value
         show.print_json(letter.as_dict(full=True) | {"original": {"encoding": encoding, "value": value} if encoding else None})
     else:
-        show.console().print(_whole(letter), soft_wrap=True)
+        show.console().print(_whole(letter, shown), soft_wrap=True)
 
 
-def _whole(letter: Letter) -> Group:
+def _whole(letter: Letter, shown: Shown) -> Group:
     head = Text.assemble(("dead letter ", "bold"), (letter.position, "bold"), "  ", (letter.state.value, STYLES[letter.state]))
     facts = [("record", letter.id), ("type", letter.message.type), ("time", shown_time(letter.message.logged_ms))]
     facts += [("workflow", letter.workflow or "-"), ("stood at", _stood(letter)), ("cause", letter.cause), ("stage", _stage(letter))]
@@ -129,6 +136,7 @@ def _whole(letter: Letter) -> Group:
     encoding, value = shown_original(letter)
     size = len(letter.original or b"")
     title = f"  original ({encoding}, {size} byte{'' if size == 1 else 's'})" if encoding else "  its original is not kept"
+    value = shown_text(value, letter.workflow, shown)
     original = [Text("    " + show.clean(line)) for line in value.split("\n")] if encoding else []
     return Group(head, *lines, Text(title, style="dim"), *original)
 
@@ -211,14 +219,25 @@ class _Retry:
             raise Conflict(f"dead letter {letter.position} cannot be retried", "it does not keep the original bytes", remedy)
         record = Record(topic, 0, 0, letter.message.logged_ms, letter.original_key, value)
         parsed = parse(record, self.settings.limits)
-        if self.edit and not isinstance(parsed, Message):
-            raise _still_refused(parsed)
+        if self.edit:
+            value = self._corrected(parsed, value)
         key = letter.original_key or (parsed.workflow.encode() if isinstance(parsed, Message) and parsed.source != "bare" else b"")
         self.producer.send(topic, key, value, {RETRY_HEADER: letter.id.encode()})
         done = {"done": f"{'the correction' if self.edit else 'the original'} was written to {topic}"}
         if isinstance(parsed, Rejected):
             done["warning"] = f"by these settings it is refused again ({parsed.cause}: {parsed.why}); correct it with --edit FILE"
         return done
+
+    def _corrected(self, parsed: object, value: bytes) -> bytes:
+        """The correction, with its sensitive fields encrypted. Raises InvalidDocument where it would be refused."""
+        if not isinstance(parsed, Message):
+            raise _still_refused(parsed)
+        entrance = Entrance.now(self.settings)
+        if parsed.source == "bare":
+            entrance.refuse_bare()
+            return value
+        made = entrance.sealed(parsed)
+        return value if made is parsed else encode(made)
 
     def _resume(self, letter: Letter) -> dict[str, str]:
         if self.edit:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loopwright.cli.keys import app as keys_app
 from loopwright.errors import LoopwrightError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ agents_app = typer.Typer(help="Agent definitions: what is published, whether a f
 app.add_typer(agents_app, name="agents")
 dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, trying it again, dropping it.", no_args_is_help=True)
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(keys_app, name="keys")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 Folder = Annotated[
@@ -62,6 +64,7 @@ def _millis(text: str | None, option: str) -> int | None:
 Workflow = Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")]
 LetterId = Annotated[str, typer.Argument(help="Its position, as in 0-17, or enough of the beginning of its record's id.", metavar="ID")]
 NewKey = Annotated[bool, typer.Option("--new-key", help="Give repeated calls new Idempotency-Keys: their effects happen again.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show encrypted values in clear, with the keys of LOOPWRIGHT_KEYS_FILE.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)]
 
 
@@ -149,6 +152,18 @@ def send(
 
 
 @app.command()
+def encrypt(
+    file: Annotated[str, typer.Argument(help="One JSON object; - for standard input.", metavar="FILE|-")],
+    workflow: Annotated[str, typer.Option("--id", help="The workflow that it is to start; it can be read in no other.")],
+    team: Annotated[str, typer.Option(help="Its team. Default: LOOPWRIGHT_TEAM.", show_default=False)] = "",
+) -> None:
+    """Print a document with its sensitive fields encrypted, for a producer of your own that writes to Kafka."""
+    from loopwright.cli.keys import encrypt
+
+    encrypt(file, team, workflow)
+
+
+@app.command()
 def watch(
     once: Annotated[bool, typer.Option("--once", help="Print the workflows as they stand, and end.")] = False,
     since: Annotated[str | None, typer.Option(help="Leave out those that ended longer ago, as in 10m.", show_default=False)] = None,
@@ -164,12 +179,13 @@ def watch(
 def trace(
     workflow: Workflow,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print steps as they come, until it ends.")] = False,
+    reveal: Reveal = False,
     as_json: AsJson = False,
 ) -> None:
     """Show each message, decision, call and result of a workflow, with the reasons."""
     from loopwright.cli.trace import trace
 
-    trace(_settings(), workflow, as_json, follow)
+    trace(_settings(), workflow, as_json, follow, reveal)
 
 
 @app.command()
@@ -237,11 +253,11 @@ def dlq_list(
 
 
 @dlq_app.command("show")
-def dlq_show(letter: LetterId, as_json: AsJson = False) -> None:
+def dlq_show(letter: LetterId, reveal: Reveal = False, as_json: AsJson = False) -> None:
     """Show everything about a dead letter, with the original bytes."""
     from loopwright.cli.dlq import show_letter
 
-    show_letter(_settings(), letter, as_json)
+    show_letter(_settings(), letter, as_json, reveal)
 
 
 @dlq_app.command("retry")

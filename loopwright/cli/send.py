@@ -11,10 +11,12 @@ from rich.text import Text
 from loopwright.cli import logs, show
 from loopwright.cli.documents import documents_in, read_input
 from loopwright.edges import kafka
+from loopwright.edges.entrance import Entrance
 from loopwright.errors import Conflict, InvalidDocument, PlatformFailed, Unreachable
 from loopwright.history.view import Status, WorkflowView
 from loopwright.message import Message, Rejected, encode, headers_of, parse, record_id, trace_of
 from loopwright.schemas import STARTED
+from loopwright.sealing import hidden
 from loopwright.settings import Settings
 from loopwright.step import Emit, Record
 
@@ -73,7 +75,9 @@ def send_documents(settings: Settings, documents: Sequence[dict[str, Any]], opti
     """Start one workflow for each document; the ids, in order, once Kafka has acknowledged them all."""
     now_ms = int(time.time() * 1000)
     ids = [options.workflow or new_id() for _ in documents]
-    emits = [start_emit(start_message(document, name, options, now_ms), settings) for name, document in zip(ids, documents, strict=True)]
+    entrance = Entrance.now(settings)
+    starts = [entrance.sealed(start_message(document, name, options, now_ms)) for name, document in zip(ids, documents, strict=True)]
+    emits = [start_emit(message, settings) for message in starts]
     with kafka.Producer(settings) as producer:
         producer.send_many(emits)
     return ids
@@ -94,7 +98,7 @@ def send(settings: Settings, name: str, options: SendOptions, as_json: bool) -> 
         _print_sent(ids, False, next_steps=False)
     views = follower.until_ended(ids, options.wait_s, None if as_json else _print_change)
     if as_json:
-        show.print_json([view.as_dict() | {"document": view.document} for view in views])
+        show.print_json([view.as_dict() | {"document": hidden(view.document)} for view in views])
     return 0 if all(view.status is Status.COMPLETED for view in views) else 1
 
 
@@ -103,7 +107,7 @@ def _check_id(settings: Settings, documents: Sequence[dict[str, Any]], options: 
     if len(documents) > 1:
         why = f"--id {options.workflow} and {len(documents)} documents"
         raise InvalidDocument("one id cannot name several workflows", why, "leave out --id, or send one document")
-    wanted = start_message(documents[0], options.workflow, options, 0)
+    wanted = Entrance.now(settings).sealed(start_message(documents[0], options.workflow, options, 0))
     for record in kafka.read_all(settings, [settings.topics.messages]):
         found = parse(record, settings.limits) if record.key == options.workflow.encode() else None
         if isinstance(found, Message) and found.type == STARTED:
@@ -115,7 +119,11 @@ def _check_id(settings: Settings, documents: Sequence[dict[str, Any]], options: 
 
 
 def _send_raw(settings: Settings, raw: bytes) -> str:
-    """Write the bytes as they are, without a key, and find out where they stood: that is what names the workflow."""
+    """Write the bytes as they are, without a key, and find out where they stood: that is what names the workflow.
+
+    Raises InvalidDocument where the default team marks fields as sensitive.
+    """
+    Entrance.now(settings).refuse_bare()
     mark, deadline = uuid4().hex.encode(), time.monotonic() + RAW_WAIT_S
     records = kafka.tail(settings, [settings.topics.messages], False, lambda: time.monotonic() > deadline)
     with kafka.Producer(settings) as producer:

@@ -67,6 +67,7 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
         "LOOPWRIGHT_AGENTS_URL": there.agents_url,
         "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
         "LOOPWRIGHT_HOME": str(there.home),
+        **({"LOOPWRIGHT_KEYS_FILE": str(settings.keys_file.expanduser().resolve())} if settings.keys_file else {}),
         **_key_by_file(settings, there.home),
         "LOOPWRIGHT_SECRETS_FILE": str(settings.secrets_file.expanduser().resolve() if settings.secrets_file else own_secrets(there.home)),
     }

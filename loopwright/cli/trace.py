@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from loopwright.cli import logs, show
+from loopwright.cli.reveal import Shown, shown_by, shown_view
 from loopwright.errors import NotFound
 from loopwright.history.reading import tokens_in
 from loopwright.history.steps import Kind, Step, shown_time
@@ -34,20 +35,24 @@ MARKS = {
 }
 
 
-def trace(settings: Settings, wanted: str, as_json: bool, follow: bool) -> None:
-    """Print the steps of the workflow `wanted` (its id, or the beginning of it where only one fits). Raises NotFound."""
+def trace(settings: Settings, wanted: str, as_json: bool, follow: bool, reveal: bool = False) -> None:
+    """Print the steps of the workflow `wanted` (its id, or the beginning of it where only one fits). Raises NotFound.
+
+    Encrypted values are shown as `***`; with `reveal` in clear, as far as the keys at hand open them.
+    """
+    shown = shown_by(settings, reveal)
     timeline = logs.load(settings)
     refused = timeline.refused(wanted)
     name = wanted if refused else find(timeline, wanted)
     if refused or not follow:
-        view = refused or timeline.view(name)
+        view = shown_view(refused or timeline.view(name), shown)
         if as_json:
             show.print_json(view.as_dict(steps=True))
         else:
             print_view(show.console(), view)
         return
     try:
-        _follow(settings, name, as_json)
+        _follow(settings, name, as_json, shown)
     except KeyboardInterrupt:
         return
 
@@ -72,7 +77,7 @@ def find(timeline: Timeline, wanted: str) -> str:
     raise NotFound(f"there is no workflow {show.clean(wanted)!r}", "no record in the logs tells of it", remedy)
 
 
-def _follow(settings: Settings, name: str, as_json: bool) -> None:
+def _follow(settings: Settings, name: str, as_json: bool, shown: Shown) -> None:
     screen, timeline = show.console(), logs.empty(settings)
     printed: set[str] = set()
     ended, quiet = threading.Event(), 0
@@ -85,7 +90,7 @@ def _follow(settings: Settings, name: str, as_json: bool) -> None:
             continue
         if name not in timeline:
             continue
-        view = timeline.view(name)
+        view = shown_view(timeline.view(name), shown)
         for step in _unprinted(view, printed):
             _tell(screen, step, view, as_json)
         if view.ended and quiet > 1:

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import orjson
 
+from loopwright.dispatch.confidential import terms
 from loopwright.dispatch.state import Branch, DispatchState
 from loopwright.message import trace_of
 from loopwright.registry.catalogue import Agent
@@ -24,8 +25,13 @@ def parts_of(made: str) -> tuple[int, str, int]:
     return int(hop), branch, int(attempt)
 
 
-def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gateway_url: str, circuit: str) -> Call:
-    """The POST to `agent` for this branch. `circuit` names the circuit breaker that it goes through."""
+def request(
+    workflow: str, state: DispatchState, branch: str, agent: Agent, gateway_url: str, circuit: str, sensitive: frozenset[str] = frozenset()
+) -> Call:
+    """The POST to `agent` for this branch.
+
+    `circuit` names the circuit breaker that it goes through, `sensitive` are the fields that the agent's team marks.
+    """
     asked: Branch = state.branches[branch]
     definition = agent.definition
     payload: dict[str, Any] = {
@@ -50,6 +56,10 @@ def request(workflow: str, state: DispatchState, branch: str, agent: Agent, gate
         },
         "body": orjson.dumps(asked.input).decode(),
     }
+    sealing = terms(workflow, agent, sensitive, asked.input)
+    if sealing is not None:
+        payload["seal"] = sealing
+        payload["headers"]["loopwright-callback"] += f"?agent={quote(definition.ref, safe='')}"
     return Call(call_id(state, branch), orjson.dumps(payload))
 
 

@@ -18,6 +18,7 @@ from loopwright.dispatch.match import mismatch
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
 from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, HELD, UNKNOWN, Branch, DispatchState, dump, load
+from loopwright.masking import masked
 from loopwright.message import Message, Rejected, emitted, read, uncarry
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import backoff_ms
@@ -157,7 +158,9 @@ class DispatchDecider:
             return self._failed(key, state, name, Failure("InputContractViolation", why, False), now_ms)
         state = self._with(state, name, replace(branch, status=CALLING))
         circuit = f"{agent.ref}#{self._published.get(agent.ref, 0)}"
-        return self._step(state, calls=(request(key, state, name, agent, self._settings.gateway_url, circuit),), counts=("calls",))
+        sensitive = self._catalogue.sensitive(state.team, state.pins)
+        call = request(key, state, name, agent, self._settings.gateway_url, circuit, sensitive)
+        return self._step(state, calls=(call,), counts=("calls",))
 
     def _called_back(self, key: str, state: DispatchState, message: Message, now_ms: int) -> Step:
         name = str(message.data["branch"])
@@ -173,7 +176,7 @@ class DispatchDecider:
         if "output" not in message.data:
             error = message.data.get("error", {})
             why = str(error.get("message") or error.get("detail") or "the agent reported an error")[:500]
-            failure = Failure(str(error.get("class", "AgentError"))[:80], why, error.get("retryable") is True, 202)
+            failure = Failure(masked(str(error.get("class", "AgentError")))[:80], why, error.get("retryable") is True, 202)
             return self._failed(key, state, name, failure, now_ms)
         said = {
             "loopwright-next": str(message.data.get("next", "")),

@@ -13,8 +13,10 @@ from loopwright.json_strict import JsonRefused, read_object
 from loopwright.registry.catalogue import Agent
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
+CONFIDENTIAL_ERRORS = frozenset({"InputContractViolation", "ContractViolation", "InvalidReply", "NoKeys", "KeyMissing", "SealBroken"})
 FINAL_ERRORS = frozenset(
     {"TlsError", "InvalidUrl", "ResponseTooLarge", "NotUtf8", "InvalidHeader", "InvalidCall", "Redirected", "AddressRefused", "AgentGone"}
+    | CONFIDENTIAL_ERRORS
 )
 NESTING = 64
 

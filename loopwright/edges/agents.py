@@ -14,11 +14,14 @@ import orjson
 from aiohttp.abc import AbstractResolver
 
 from loopwright.circuit import Refused
+from loopwright.dispatch.confidential import Withheld, opened, sealed
 from loopwright.edges.circuits import CircuitOpen, Circuits, agent_fault, policy_of
 from loopwright.edges.guard import AddressRefused, guarded_connector
+from loopwright.edges.keyring import Keyring
 from loopwright.edges.outcome import said, since_ms, unicode
 from loopwright.edges.rates import Rates
 from loopwright.edges.translate import http_error
+from loopwright.errors import InvalidSettings
 from loopwright.settings import Settings
 from loopwright.step import Call
 
@@ -43,14 +46,16 @@ class AgentPerformer:
     """Implements `loopwright.step.Performer` for the dispatcher.
 
     {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}, "allow": [network, ...],
-     "circuit": name, "rate": {"per_second", "burst"} or null}
+     "circuit": name, "rate": {"per_second", "burst"} or null,
+     "seal": where the call carries sensitive fields, see `loopwright.dispatch.confidential.terms`}
         -> {"status", "headers": {lower-case name: value, of KEPT_HEADERS}, "body": text, "duration_ms", "waited_ms"}
         or {"error": {"class", "message"}, "status" where one came, "duration_ms", "waited_ms"}
         or {"error": {"class": "CircuitOpen" or "AgentGone", "message", "retry_after_ms"}, ...} where the circuit is open: nothing was sent
     "circuit_opened": true is in the outcome that opened it.
 
     Error classes: ConnectionRefused, ConnectionReset, ConnectionFailed, DnsFailure, TlsError, Timeout, ResponseTooLarge, NotUtf8,
-    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, AddressRefused, Internal.
+    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, AddressRefused, Internal; with sensitive fields also
+    InputContractViolation, ContractViolation, InvalidReply, NoKeys, KeyMissing, SealBroken, KeysUnusable.
     `timeout_ms` covers the call from the connection to the last byte of the answer; the wait for one of the agent's `limit` slots
     (`waited_ms`) and for its rate comes before. Limit, rate and circuit hold within one performer. `allow` opens networks that the address
     guard refuses.
@@ -60,6 +65,7 @@ class AgentPerformer:
         self._settings = settings
         self._limit = max_response_bytes
         self._resolver = resolver
+        self._keyring = Keyring(settings.keys_file)
         self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
         self._rates = Rates()
         self._circuits = Circuits(policy_of(settings.circuit))
@@ -96,7 +102,7 @@ class AgentPerformer:
             async with self._slot(payload.get("concurrency")):
                 await self._rates.wait(circuit, payload.get("rate"))
                 started = time.monotonic()
-                outcome = await self._through(circuit, payload)
+                outcome = await self._confidentially(circuit, payload)
         except CircuitOpen as answer:
             outcome = _not_called(answer.refused)
         except Exception as error:  # what goes wrong on the way to the agent is told apart in _within; this is the payload's fault
@@ -116,6 +122,22 @@ class AgentPerformer:
     def _slot(self, concurrency: Mapping[str, Any] | None) -> asyncio.Semaphore:
         key = (str((concurrency or {}).get("key", "")), max(1, int((concurrency or {}).get("limit", 1_000_000))))
         return self._slots.setdefault(key, asyncio.Semaphore(key[1]))
+
+    async def _confidentially(self, circuit: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """The call with its sensitive fields opened on the way out and sealed on the way back; without any, just the call."""
+        sealing = payload.get("seal")
+        if sealing is None:
+            return await self._through(circuit, payload)
+        answered: dict[str, Any] = {}
+        try:
+            body = opened(payload["body"], sealing, self._keyring.keys())
+            answered = await self._through(circuit, {**payload, "body": body})
+            return sealed(answered, sealing, self._keyring.keys())
+        except Withheld as withheld:
+            outcome = withheld.outcome
+        except InvalidSettings as error:
+            outcome = _Failed("KeysUnusable", said(f"{error.what}: {error.why}; {error.remedy}")).outcome
+        return outcome | ({"circuit_opened": True} if answered.get("circuit_opened") else {})
 
     async def _within(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         timeout_ms = int(payload["timeout_ms"])

@@ -41,6 +41,11 @@ class Agent:
         """`team/name@version`."""
         return self.definition.ref
 
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """The fields that either of its contracts marks `x-sensitive`."""
+        return self.input.sensitive | self.output.sensitive
+
 
 class Catalogue:
     """All agents. `apply` takes the topic's records one by one; the look-ups are dictionary look-ups and give shared, read-only results."""
@@ -123,6 +128,11 @@ class Catalogue:
     def get(self, team: str, name: str, version: int) -> Agent | None:
         """One agent in one version, or None."""
         return self._agents.get(f"{team}/{name}@{version}")
+
+    def sensitive(self, team: str, pins: Mapping[str, int] | None = None) -> frozenset[str]:
+        """The fields that an agent of `team` marks `x-sensitive`, in the versions of `pins`; without `pins` in any version."""
+        agents = self.pinned(team, pins).values() if pins is not None else (a for a in self._agents.values() if a.definition.team == team)
+        return frozenset[str]().union(*(agent.sensitive for agent in agents))
 
     @property
     def agents(self) -> tuple[Agent, ...]:

@@ -3,13 +3,16 @@
 Formats are asserted (an e-mail address has to be one), nothing is ever fetched, and a pattern that backtracks without end fails the check.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jsonschema_rs
 
 from loopwright.errors import InvalidDefinition
+from loopwright.masking import MASK
 from loopwright.registry.definition import cut
+from loopwright.registry.sensitivity import marked, misplaced, opaque
+from loopwright.sealing import is_sealed
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MOST_ERRORS = 10
@@ -18,41 +21,61 @@ MOST_ERRORS = 10
 class Contract:
     """What a JSON object must look like. Raises InvalidDefinition, naming the place in the schema, for a schema that cannot be used."""
 
-    __slots__ = ("_validator", "properties", "required")
+    __slots__ = ("_opaque", "_schema", "_validator", "properties", "required", "sensitive")
 
     properties: tuple[str, ...]
     """The top-level fields that the schema declares, in its order."""
     required: frozenset[str]
     """Those of them that must be there."""
+    sensitive: frozenset[str]
+    """Those of them that are marked `x-sensitive`: their values are never shown."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """Compile `schema`, which must be of type object and have `properties`."""
         _check_shape(schema)
         self.properties = tuple(schema["properties"])
-        self._validator = _compile(dict(schema))
+        self._schema, self._validator = dict(schema), _compile(dict(schema))
+        self._opaque: dict[frozenset[str], jsonschema_rs.Draft202012Validator] = {}
+        wrong = misplaced(schema)
+        if wrong is not None:
+            raise _invalid(*wrong)
+        self.sensitive = marked(schema)
         self.required = frozenset(schema.get("required", ()))
         unknown = sorted(self.required - set(self.properties))
         if unknown:
             raise _invalid("required", f"{cut(unknown)}: not declared under `properties`, so the agent would never see them")
 
     def accepts(self, doc: Mapping[str, Any]) -> bool:
-        """Whether `doc` keeps the contract. Anything that is not JSON does not."""
+        """Whether `doc` keeps the contract. Anything that is not JSON does not. A sealed value is taken for any value of its field."""
         try:
-            return self._validator.is_valid(doc)
+            return self._for(doc).is_valid(doc)
         except ValueError:
             return False
 
-    def errors(self, doc: Mapping[str, Any]) -> list[str]:
-        """What is wrong with `doc`: at most ten lines, each with the place, what was expected and the value (80 letters of it)."""
+    def errors(self, doc: Mapping[str, Any], hide: Iterable[str] = ()) -> list[str]:
+        """What is wrong with `doc`: at most ten lines, each with the place, what was expected and the value (80 letters of it).
+
+        Of the fields that are sensitive by this contract, or named in `hide`, nothing but the broken keyword is said.
+        """
         found: list[str] = []
+        hidden = self.sensitive.union(hide)
         try:
-            for error in self._validator.iter_errors(doc):
+            for error in self._for(doc).iter_errors(doc):
                 if len(found) == MOST_ERRORS:
                     return [*found, "… and more"]
-                found.append(_line(error))
+                found.append(_line(error, hidden))
         except ValueError as error:
-            found.append(f"$: is not a JSON value: {cut(str(error))}")
+            found.append("$: is not a JSON value" + ("" if hidden else f": {cut(str(error))}"))
         return found
+
+    def _for(self, doc: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
+        """The validator for a document with these fields sealed."""
+        if not isinstance(doc, dict) or not any(map(is_sealed, doc.values())):
+            return self._validator
+        sealed = frozenset(name for name in self.properties if is_sealed(doc.get(name)))
+        if sealed not in self._opaque:
+            self._opaque[sealed] = _compile(opaque(self._schema, sealed))
+        return self._opaque[sealed]
 
     def project(self, doc: Mapping[str, Any]) -> dict[str, Any]:
         """The part of `doc` that the contract declares: least privilege, whatever `additionalProperties` says."""
@@ -119,9 +142,15 @@ def _invalid(place: str, why: str) -> InvalidDefinition:
     return InvalidDefinition("a contract cannot be used", f"{place or 'the schema'}: {why}", remedy)
 
 
-def _line(error: jsonschema_rs.ValidationError) -> str:
-    place = "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+def _line(error: jsonschema_rs.ValidationError, hidden: frozenset[str]) -> str:
+    path = error.instance_path
+    if path and path[0] in hidden:
+        return f"$.{path[0]}: breaks `{error.kind.name}`; its value is not shown"
+    place = "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     message = error.message.removeprefix("it ")
     if error.kind.name == "required":
         return f"{place}: {message}"
-    return f"{place}: {message[:200]}; it is {cut(error.instance)}"
+    seen = error.instance
+    if hidden and not path and isinstance(seen, dict):
+        seen = {name: MASK if name in hidden else value for name, value in seen.items()}
+    return f"{place}: {message[:200]}; it is {cut(seen)}"

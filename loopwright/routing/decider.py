@@ -18,6 +18,7 @@ from loopwright.retry import spread_ms
 from loopwright.routing.chain import decide, steps_for
 from loopwright.routing.record import decided
 from loopwright.routing.request import Ask, Decision, RouteRequest, RoutingStep
+from loopwright.sealing import is_sealed
 from loopwright.settings import Settings
 from loopwright.step import Call, Emit, Step
 from loopwright.workflow.fold import Applied, Contradiction, fold
@@ -175,7 +176,8 @@ class RouteDecider:
                 emits.append(self._result(state, now_ms))
         else:
             state = replace(state, phase=after(state.phase, Event.DISPATCHED) or state.phase)
-        return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state), counts=(f"decided_{decision.strategy}",))
+        counts = (f"decided_{decision.strategy}", *(("sensitive_in_clear",) if _in_clear(request) else ()))
+        return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state), counts=counts)
 
     def _ended(self, state: WorkflowState, decision: Decision, cause: str, now_ms: int) -> WorkflowState:
         """An end that follows from the log alone is applied at once: made again after a crash, it is the same."""
@@ -213,6 +215,12 @@ class RouteDecider:
         """When an ended workflow is forgotten: not before the dispatcher forgets it, which is not told of a cancellation."""
         since_ms = state.deadline_ms if state.phase is Phase.CANCELLED else state.ended_ms
         return since_ms + self._settings.limits.deduplication_ms
+
+
+def _in_clear(request: RouteRequest) -> bool:
+    """Whether a workflow begins with a sensitive field in clear: somebody wrote its start to Kafka past Loopwright's entries."""
+    document = request.state.document
+    return request.state.hop == 1 and any(document.get(name) is not None and not is_sealed(document[name]) for name in request.sensitive)
 
 
 def _trimmed(outcome: dict[str, Any]) -> dict[str, Any]:

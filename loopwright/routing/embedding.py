@@ -1,8 +1,8 @@
 """The offline step: the candidate whose description is closest to the document, by a small embedding model. No endpoint, no key."""
 
 import math
-from typing import Any
 
+from loopwright.masking import MASK, is_secret, masked
 from loopwright.routing.model import INVISIBLE
 from loopwright.routing.request import Ask, Candidate, Decision, RouteRequest, towards
 
@@ -44,15 +44,16 @@ def query(request: RouteRequest) -> str:
 
     The shorter the query, the better a small model tells descriptions apart.
     """
-    fields: dict[str, Any] = {}
-    for candidate in request.masked.candidates:
-        fields.update(candidate.input)
-    newest_first = [name for name in reversed(request.state.document) if isinstance(fields.get(name), (str, int, float))]
+    fields = request.shown
+    seen = {name for name, value in fields.items() if isinstance(value, (str, int, float)) and value != MASK and not is_secret(name)}
+    newest_first = [name for name in reversed(request.state.document) if name in seen]
     choices = [name for name in newest_first if _is_choice(request, name)]
-    parts = [
-        f"{name.replace('_', ' ')}: {INVISIBLE.sub('', str(fields[name]))[:VALUE_LENGTH]}" for name in choices or newest_first[:NEWEST]
-    ]
+    parts = [f"{name.replace('_', ' ')}: {_said(fields[name])}" for name in choices or newest_first[:NEWEST]]
     return "; ".join(parts) or "an empty document"
+
+
+def _said(value: object) -> str:
+    return masked(INVISIBLE.sub("", str(value)))[:VALUE_LENGTH]
 
 
 def _is_choice(request: RouteRequest, name: str) -> bool:

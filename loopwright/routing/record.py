@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from loopwright import schemas
+from loopwright.masking import masked
 from loopwright.message import Message, record_id, trace_of
 from loopwright.routing.request import Decision, RouteRequest, Target
 from loopwright.settings import Settings
@@ -17,14 +18,14 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
     """The record that says who is next and why, with everything that the dispatcher needs to act on it."""
     state = request.state
     tokens, asked = tokens_of(request.answers), [a for a in request.answers if a.get("kind") == "model"]
-    masked = request.masked if decision.strategy != "end" else None
+    mask = request.masked if decision.strategy != "end" else None
     data: dict[str, Any] = {
         "outcome": decision.outcome,
         "strategy": decision.strategy,
-        "reason": decision.reason,
+        "reason": masked(decision.reason),
         "targets": [_target(target, state) for target in decision.targets],
-        "candidates": [c.agent.name for c in masked.candidates] if masked else [],
-        "rejected": [{"agent": name, "why": why} for name, why in masked.rejected.items()] if masked else [],
+        "candidates": [c.agent.name for c in mask.candidates] if mask else [],
+        "rejected": [{"agent": name, "why": masked(why)} for name, why in mask.rejected.items()] if mask else [],
         "confidence": decision.confidence,
         "model": decision.model,
         "calls": len(asked),

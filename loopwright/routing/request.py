@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from loopwright.masking import MASK
 from loopwright.registry.catalogue import Agent
+from loopwright.sealing import is_sealed
 from loopwright.settings import Limits, Routing
 from loopwright.workflow.document import fingerprint
 from loopwright.workflow.state import WorkflowState
@@ -40,6 +42,19 @@ class RouteRequest:
     answers: tuple[dict[str, Any], ...] = ()
 
     @cached_property
+    def sensitive(self) -> frozenset[str]:
+        """The fields that one of the agents marks: nobody but an agent that is called ever sees their values."""
+        return frozenset[str]().union(*(agent.sensitive for agent in self.agents.values()))
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The fields of the document that a candidate may see, with `***` for those that are sensitive: all that a model is told."""
+        fields: dict[str, Any] = {}
+        for candidate in self.masked.candidates:
+            fields.update(candidate.input)
+        return {name: MASK if name in self.sensitive or is_sealed(value) else value for name, value in fields.items()}
+
+    @cached_property
     def masked(self) -> Masked:
         """The contract mask, made once per request."""
         candidates: list[Candidate] = []
@@ -72,7 +87,7 @@ class RouteRequest:
             return "it has run already"
         if any(visit.agent == name and visit.input_hash == input_hash for visit in state.visits):
             return "it has run with this very input"
-        return None if agent.input.accepts(seen) else "; ".join(agent.input.errors(seen)[:3])
+        return None if agent.input.accepts(seen) else "; ".join(agent.input.errors(seen, self.sensitive)[:3])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -21,10 +22,11 @@ from loopwright.agent.answer import Answer
 from loopwright.agent.incoming import check_content_type, json_of, read_body, read_json
 from loopwright.agent.problems import Refused, problem
 from loopwright.agent.serving import http_problem, response, run_app
+from loopwright.edges.entrance import LiveEntrance
 from loopwright.edges.kafka import Producer
 from loopwright.edges.secrets import SecretsFile
 from loopwright.edges.signing import Signed
-from loopwright.errors import LoopwrightError, Retryable
+from loopwright.errors import InvalidSettings, LoopwrightError, Retryable
 from loopwright.registry.contract import Contract
 from loopwright.settings import Settings, read_settings
 from loopwright.step import Emit
@@ -33,8 +35,10 @@ from loopwright.web.form import complaints, lead_of, read_form
 from loopwright.web.pages import Pages
 from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, workflow_id
 from loopwright.web.refusals import Refusals
+from loopwright.web.sealing_sender import AGENT_HEADER, SealingSender
 from loopwright.web.writer import PATIENCE_S, Sender, Writer
 
+log = logging.getLogger(__name__)
 FORM_BYTES = 200_000
 REPORT_BYTES = 10_000
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -75,6 +79,11 @@ def answered(route: Route) -> Route:
             return response(problem(400, "disconnected", "The request broke off", "The body did not arrive whole."))
         except Retryable as error:
             return response(problem(503, "unavailable", error.what, f"{error.why}; {error.remedy}", headers={"retry-after": "5"}))
+        except InvalidSettings as error:
+            log.error("%s: %s; %s", error.what, error.why, error.remedy)
+            return response(
+                problem(500, "settings", "The gateway cannot take this", "It is not set up for it; its log says what is missing.")
+            )
         except LoopwrightError as error:
             return response(problem(422, "refused", error.what, f"{error.why}; {error.remedy}"))
 
@@ -158,6 +167,8 @@ class Gateway:
         branch = str(request.path_params["branch"])[:256]
         sender = signed.sender if signed else ""
         record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender=sender)
+        agent = request.query_params.get("agent", "")[:256].encode("utf-8", "replace")
+        record = replace(record, headers=record.headers | {AGENT_HEADER: agent}) if agent else record
         return await self._taken(request, signed, workflow, record)
 
     async def progress(self, request: Request) -> Response:
@@ -214,7 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = read_settings()
-        run_app(create_app(settings, Producer(settings)), options.port, options.host)
+        sender = SealingSender(Producer(settings), LiveEntrance(settings), settings)
+        run_app(create_app(settings, sender), options.port, options.host)
     except LoopwrightError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

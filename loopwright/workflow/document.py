@@ -5,16 +5,21 @@ from typing import Any
 
 import orjson
 
+from loopwright.sealing import is_sealed
+
 
 def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """`target` with `patch` applied: objects are merged, null removes a field, all else replaces. Neither argument is changed. RFC 7386."""
+    """`target` with `patch` applied: objects are merged, null removes a field, all else replaces. Neither argument is changed. RFC 7386.
+
+    A sealed value is one value: it replaces and is replaced as a whole.
+    """
     merged = dict(target)
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and not is_sealed(value):
             present = merged.get(name)
-            merged[name] = merge_patch(present if isinstance(present, dict) else {}, value)
+            merged[name] = merge_patch(present if isinstance(present, dict) and not is_sealed(present) else {}, value)
         else:
             merged[name] = value
     return merged

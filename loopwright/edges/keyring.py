@@ -1,0 +1,103 @@
+"""The key file: read where it is needed, read again when it changed, and written by `loopwright keys`.
+
+A YAML or JSON file that its owner alone may read: `active: ID` and `keys: {ID: base64 of 32 bytes}`. Keys stand there and nowhere else:
+in no record, no definition, no environment and no log.
+"""
+
+import base64
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from loopwright.errors import Conflict, InvalidSettings
+from loopwright.sealing import KEY_BYTES, KEY_ID, Keys, keys_in
+
+
+class Keyring:
+    """The keys in a file; None where no file is set. Safe to share between threads."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path.expanduser() if path is not None else None
+        self._seen: tuple[int, ...] = ()
+        self._keys: Keys | None = None
+        self._lock = threading.Lock()
+
+    def keys(self) -> Keys | None:
+        """The keys as they stand in the file now. Raises InvalidSettings where it cannot be used."""
+        if self._path is None:
+            return None
+        with self._lock:
+            try:
+                found = self._path.stat()
+            except OSError as error:
+                raise _unreadable(self._path, error) from error
+            seen = (found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode)
+            if seen != self._seen:
+                self._keys, self._seen = read_keys(self._path), seen
+            return self._keys
+
+
+def read_keys(path: Path) -> Keys:
+    """The keys in the file `path`. Raises InvalidSettings where others may read it, or where it holds something else; never shows a key."""
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(mode) or stat.S_IMODE(mode) & 0o077:
+        why = f"{path} has mode {stat.S_IMODE(mode):04o}: others than its owner may read or write it"
+        raise InvalidSettings("the keys are not kept safe", why, f"chmod 600 {path}")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        why = f"{path}{f', line {mark.line + 1}' if mark else ''}: it is no YAML"
+        raise InvalidSettings("the keys cannot be used", why, "correct the file, or make one with `loopwright keys new FILE`") from None
+    try:
+        return keys_in(content)
+    except InvalidSettings as error:
+        raise InvalidSettings(error.what, f"{path}: {error.why}", error.remedy) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidSettings:
+    why = f"{path}: {getattr(error, 'strerror', None) or type(error).__name__}"
+    return InvalidSettings("the keys cannot be read", why, "set LOOPWRIGHT_KEYS_FILE to a file that `loopwright keys new FILE` made")
+
+
+def new_key(kid: str, present: Keys | None, activate: bool = True) -> Keys:
+    """`present` and a new key of that id, which is the active one with `activate`. Raises Conflict for an id that is taken."""
+    if not KEY_ID.fullmatch(kid):
+        remedy = "use letters, digits, dots, hyphens and underscores, 64 at most"
+        raise InvalidSettings("the key's id cannot be used", f"it is {kid!r:.80}", remedy)
+    known = dict(present.keys) if present else {}
+    if kid in known:
+        raise Conflict(f"there is a key {kid!r} already", "a key never changes: what it sealed could not be opened", "choose another id")
+    return Keys(kid if activate or present is None else present.active, {**known, kid: secrets.token_bytes(KEY_BYTES)})
+
+
+def write_keys(path: Path, keys: Keys) -> None:
+    """Write the file in one step, for its owner's eyes alone; who reads it meanwhile sees the old one or the new one, each whole."""
+    content = {"active": keys.active, "keys": {kid: base64.b64encode(key).decode("ascii") for kid, key in keys.keys.items()}}
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(_yaml(content))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InvalidSettings(
+            "the keys cannot be written", f"{path}: {error.strerror or error}", "name a file in a folder of yours"
+        ) from error
+
+
+def _yaml(content: Mapping[str, object]) -> str:
+    text: str = yaml.safe_dump(content, sort_keys=False)
+    return "# keys of sensitive fields; keep it safe, and keep old keys as long as there is anything that they sealed\n" + text
