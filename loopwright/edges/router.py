@@ -20,7 +20,7 @@ MAX_TOKENS = 300
 class RoutePerformer:
     """Implements `loopwright.step.Performer` for two kinds of payload.
 
-    {"kind": "model", "messages": [{role, content}], "schema": {JSON Schema}, "name": "next_agent"}
+    {"kind": "model", "messages": [{role, content}], "schema": {JSON Schema}, "name": "next_agent", "max_tokens": 300}
         -> {"ok": true, "kind", "content", "model", "tokens": {"prompt", "completion"}, "duration_ms"}
     {"kind": "embedding", "query": text, "passages": {name: text}}
         -> {"ok": true, "kind", "scores": {name: similarity}, "model", "duration_ms"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from loopwright.routing.budget import admitted
 from loopwright.routing.embedding import embed
 from loopwright.routing.model import ask_model
 from loopwright.routing.request import Ask, Decision, RouteRequest, RoutingStep
@@ -14,9 +15,9 @@ def steps_for(model_configured: bool) -> tuple[RoutingStep, ...]:
 
 
 def decide(request: RouteRequest, steps: Sequence[RoutingStep]) -> Decision | Ask:
-    """A decision, or the question whose outcome has to be added to `request.answers` first."""
+    """A decision, or the question whose outcome has to be added to `request.answers` first. What the budget does not allow is parked."""
     for step in steps:
         answer = step(request)
         if answer is not None:
-            return answer
+            return admitted(request, answer)
     return fallback(request)

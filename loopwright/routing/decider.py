@@ -17,7 +17,7 @@ from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import spread_ms
 from loopwright.routing.chain import decide, steps_for
 from loopwright.routing.record import decided
-from loopwright.routing.request import Ask, Decision, RouteRequest, RoutingStep
+from loopwright.routing.request import Ask, Decision, Prices, RouteRequest, RoutingStep
 from loopwright.sealing import is_sealed
 from loopwright.settings import Settings
 from loopwright.step import Call, Emit, Step
@@ -147,7 +147,8 @@ class RouteDecider:
             return Step(_dump(state, None), wake_at_ms=state.deadline_ms, counts=("waiting_for_team",), waiting=True)
         answers = question.answers if question else ()
         settings = self._settings
-        request = RouteRequest(state, agents, settings.routing, settings.limits, settings.llm_attempts, answers)
+        prices = Prices(settings.llm_price_prompt, settings.llm_price_completion)
+        request = RouteRequest(state, agents, settings.routing, settings.limits, settings.llm_attempts, answers, prices)
         chosen = decide(request, self._steps)
         since_ms = question.since_ms if question else now_ms
         if isinstance(chosen, Ask):
@@ -167,7 +168,7 @@ class RouteDecider:
         return Step(_dump(state, asked), calls=calls, wake_at_ms=wake_at, counts=("questions",))
 
     def _decided(self, request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int) -> Step:
-        record = decided(request, decision, duration_ms, now_ms, self._settings)
+        record = decided(request, decision, duration_ms, now_ms)
         emits = [emitted(self._topics.decisions, record)]
         state = request.state
         if decision.strategy == "end":

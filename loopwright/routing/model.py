@@ -21,6 +21,7 @@ SYSTEM = (
 )
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 LONGEST_TEXT = 400
+ANSWER_TOKENS = 300
 
 
 def ask_model(request: RouteRequest) -> Decision | Ask | None:
@@ -62,7 +63,7 @@ def _question(request: RouteRequest, answers: list[dict[str, Any]]) -> dict[str,
         problem = read_answer(str(invalid.get("content", "")), candidates)[1]
         complaint = f"That is not a valid answer: {problem}. Answer with one of: {', '.join(names)}."
         messages += [{"role": "assistant", "content": said}, {"role": "user", "content": complaint}]
-    return {"kind": "model", "name": "next_agent", "messages": messages, "schema": answer_schema(names)}
+    return {"kind": "model", "name": "next_agent", "messages": messages, "schema": answer_schema(names), "max_tokens": ANSWER_TOKENS}
 
 
 def answer_schema(names: list[str]) -> dict[str, Any]:

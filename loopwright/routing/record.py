@@ -7,14 +7,13 @@ from loopwright import schemas
 from loopwright.masking import masked
 from loopwright.message import Message, record_id, trace_of
 from loopwright.routing.request import Decision, RouteRequest, Target
-from loopwright.settings import Settings
 from loopwright.workflow.calls import call_name
 from loopwright.workflow.state import WorkflowState
 
 SOURCE = "/loopwright/route"
 
 
-def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int, settings: Settings) -> Message:
+def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int) -> Message:
     """The record that says who is next and why, with everything that the dispatcher needs to act on it."""
     state = request.state
     tokens, asked = tokens_of(request.answers), [a for a in request.answers if a.get("kind") == "model"]
@@ -30,7 +29,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         "model": decision.model,
         "calls": len(asked),
         "tokens": tokens,
-        "cost": tokens["prompt"] * settings.llm_price_prompt / 1e6 + tokens["completion"] * settings.llm_price_completion / 1e6,
+        "cost": request.prices.of(**tokens),
         "duration_ms": duration_ms,
         "pins": {name: agent.version for name, agent in request.agents.items()},
         "team": state.team,

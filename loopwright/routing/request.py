@@ -30,6 +30,18 @@ class Masked:
     rejected: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a million tokens cost."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def of(self, prompt: int, completion: int) -> float:
+        """The price of so many tokens."""
+        return prompt * self.prompt / 1e6 + completion * self.completion / 1e6
+
+
 @dataclass(frozen=True)
 class RouteRequest:
     """One question: who is next for `state`, among `agents`? `answers` are the outcomes of the questions asked so far, oldest first."""
@@ -40,6 +52,7 @@ class RouteRequest:
     limits: Limits = field(default_factory=Limits)
     model_attempts: int = 5
     answers: tuple[dict[str, Any], ...] = ()
+    prices: Prices = Prices()
 
     @cached_property
     def sensitive(self) -> frozenset[str]:
