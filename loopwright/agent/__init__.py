@@ -12,7 +12,8 @@ serve([score], port=8801)
 """
 
 from loopwright.agent.agent import Agent
+from loopwright.agent.door import Tls
 from loopwright.agent.serving import create_app, serve
 from loopwright.agent.task import Task
 
-__all__ = ["Agent", "Task", "create_app", "serve"]
+__all__ = ["Agent", "Task", "Tls", "create_app", "serve"]

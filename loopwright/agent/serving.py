@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from loopwright.agent.answer import Answer
 from loopwright.agent.card import WELL_KNOWN, card, team_card
 from loopwright.agent.deferred import DeferredDesk
 from loopwright.agent.desk import LEASE_MS, Desk, Shelf
+from loopwright.agent.door import Door, Tls, check_certificates
 from loopwright.agent.idempotency import StoreUnavailable
 from loopwright.agent.idempotency.opening import FILE, open_store
 from loopwright.agent.incoming import read_call
@@ -57,12 +59,14 @@ def create_app(
     or one has no handler.
     """
     _check(agents)
+    known = secrets or own_secrets()
+    doors = {agent.name: Door(agent, known) for agent in agents}
     store = store or read_settings().agent_store.get_secret_value() or str(state / FILE)
-    staff = Staff(agents, store, lease_ms, closing, secrets or own_secrets())
+    staff = Staff(agents, store, lease_ms, closing, known)
     app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, http_problem)
     for agent in agents:
-        app.add_api_route(agent.path, _endpoint(staff, agent, body_bytes), methods=["POST"])
+        app.add_api_route(agent.path, _endpoint(staff, agent, doors[agent.name], body_bytes), methods=["POST"])
         app.add_api_route(agent.path.rstrip("/") + WELL_KNOWN, _fixed(card(agent)), methods=["GET"])
     app.add_api_route("/health", _fixed({"status": "ok", "agents": [agent.definition.ref for agent in agents]}), methods=["GET"])
     if all(agent.path != "/" for agent in agents):
@@ -78,9 +82,14 @@ def serve(
     body_bytes: int = BODY_BYTES,
     closing: Closing | None = None,
     store: str = "",
+    tls: Tls | None = None,
 ) -> None:
-    """Serve `agents` until the process is told to stop; see `create_app`. Raises PlatformFailed where the port is taken."""
-    run_app(create_app(agents, state, body_bytes, closing=closing, store=store), port, host)
+    """Serve `agents` until the process is told to stop, over https with `tls`; see `create_app`.
+
+    Raises PlatformFailed where the port is taken, InvalidSettings where an agent is to be called with proof that could not be checked.
+    """
+    check_certificates(agents, tls)
+    run_app(create_app(agents, state, body_bytes, closing=closing, store=store), port, host, tls)
 
 
 def own_secrets() -> SecretsFile | None:
@@ -89,7 +98,15 @@ def own_secrets() -> SecretsFile | None:
     return None if path is None else SecretsFile(path)
 
 
-def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
+def tls_options(tls: Tls | None) -> dict[str, Any]:
+    """What uvicorn is told of `tls`: with `client_ca` a client without a certificate of it is refused in the handshake."""
+    if tls is None:
+        return {}
+    files: dict[str, Any] = {"ssl_certfile": str(tls.certificate), "ssl_keyfile": str(tls.key)}
+    return files if tls.client_ca is None else {**files, "ssl_ca_certs": str(tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
+def run_app(app: FastAPI, port: int, host: str = "127.0.0.1", tls: Tls | None = None) -> None:
     """Run an application on `port` until SIGINT or SIGTERM, then let what is under way end (at most 10 s)."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,8 +115,10 @@ def run_app(app: FastAPI, port: int, host: str = "127.0.0.1") -> None:
     except OSError as error:
         why = f"{host}:{port}: {error.strerror or error}"
         raise PlatformFailed("the port cannot be listened on", why, "stop what uses it, or choose another with --port") from error
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, server_header=False)
-    log.info("listening on http://%s:%d", *listening.getsockname()[:2])
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, server_header=False, **tls_options(tls)
+    )
+    log.info("listening on %s://%s:%d", "https" if tls else "http", *listening.getsockname()[:2])
     with listening, suppress(KeyboardInterrupt):
         asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
 
@@ -162,9 +181,10 @@ class Staff:
             await asyncio.sleep(self._lease_ms / 2000)
 
 
-def _endpoint(staff: Staff, agent: Agent, body_bytes: int) -> Callable[[Request], Any]:
+def _endpoint(staff: Staff, agent: Agent, door: Door, body_bytes: int) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
+            door.check(request)
             answer = await staff.desks[agent.name].answer(await read_call(request, body_bytes))
         except Refused as refused:
             answer = refused.answer

@@ -60,6 +60,8 @@ def request(
     if sealing is not None:
         payload["seal"] = sealing
         payload["headers"]["loopwright-callback"] += f"?agent={quote(definition.ref, safe='')}"
+    if definition.auth_secret:
+        payload["auth"] = {"type": definition.auth.type, "secret": definition.auth_secret}
     return Call(call_id(state, branch), orjson.dumps(payload))
 
 

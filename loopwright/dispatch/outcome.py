@@ -14,9 +14,11 @@ from loopwright.registry.catalogue import Agent
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 CONFIDENTIAL_ERRORS = frozenset({"InputContractViolation", "ContractViolation", "InvalidReply", "NoKeys", "KeyMissing", "SealBroken"})
+NO_IDENTITY = frozenset({"MissingSecret", "InvalidSecret"})
 FINAL_ERRORS = frozenset(
     {"TlsError", "InvalidUrl", "ResponseTooLarge", "NotUtf8", "InvalidHeader", "InvalidCall", "Redirected", "AddressRefused", "AgentGone"}
     | CONFIDENTIAL_ERRORS
+    | NO_IDENTITY
 )
 NESTING = 64
 

@@ -17,6 +17,7 @@ from loopwright.circuit import Refused
 from loopwright.dispatch.confidential import Withheld, opened, sealed
 from loopwright.edges.circuits import CircuitOpen, Circuits, agent_fault, policy_of
 from loopwright.edges.guard import AddressRefused, guarded_connector
+from loopwright.edges.identity import Identities, Identity, NoIdentity
 from loopwright.edges.keyring import Keyring
 from loopwright.edges.outcome import said, since_ms, unicode
 from loopwright.edges.rates import Rates
@@ -28,6 +29,7 @@ from loopwright.step import Call
 MAX_RESPONSE_BYTES = 1024 * 1024
 _REPLY_HEADERS = ("loopwright-next", "loopwright-usage", "idempotent-replayed", "ce-workflowid", "ce-hop")
 KEPT_HEADERS = ("content-type", "retry-after", "location", *_REPLY_HEADERS)
+REFUSED_CERTIFICATE = "; perhaps it does not take our certificate"  # some servers say so, some just hang up
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2: token
 _BREAKING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "cookie"}
@@ -46,7 +48,7 @@ class AgentPerformer:
     """Implements `loopwright.step.Performer` for the dispatcher.
 
     {"url", "headers": {name: value}, "body": text, "timeout_ms", "concurrency": {"key": "team/name", "limit": 32}, "allow": [network, ...],
-     "circuit": name, "rate": {"per_second", "burst"} or null,
+     "circuit": name, "rate": {"per_second", "burst"} or null, "auth": {"type", "secret": name} or absent,
      "seal": where the call carries sensitive fields, see `loopwright.dispatch.confidential.terms`}
         -> {"status", "headers": {lower-case name: value, of KEPT_HEADERS}, "body": text, "duration_ms", "waited_ms"}
         or {"error": {"class", "message"}, "status" where one came, "duration_ms", "waited_ms"}
@@ -54,8 +56,8 @@ class AgentPerformer:
     "circuit_opened": true is in the outcome that opened it.
 
     Error classes: ConnectionRefused, ConnectionReset, ConnectionFailed, DnsFailure, TlsError, Timeout, ResponseTooLarge, NotUtf8,
-    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, AddressRefused, Internal; with sensitive fields also
-    InputContractViolation, ContractViolation, InvalidReply, NoKeys, KeyMissing, SealBroken, KeysUnusable.
+    InvalidUrl, InvalidHeader, InvalidResponse, InvalidCall, Redirected, AddressRefused, MissingSecret, InvalidSecret, Internal; with
+    sensitive fields also InputContractViolation, ContractViolation, InvalidReply, NoKeys, KeyMissing, SealBroken, KeysUnusable.
     `timeout_ms` covers the call from the connection to the last byte of the answer; the wait for one of the agent's `limit` slots
     (`waited_ms`) and for its rate comes before. Limit, rate and circuit hold within one performer. `allow` opens networks that the address
     guard refuses.
@@ -68,6 +70,7 @@ class AgentPerformer:
         self._keyring = Keyring(settings.keys_file)
         self._slots: dict[tuple[str, int], asyncio.Semaphore] = {}
         self._rates = Rates()
+        self._identities = Identities(settings.secrets_file)
         self._circuits = Circuits(policy_of(settings.circuit))
         self._sessions: dict[tuple[str, ...], aiohttp.ClientSession] = {}  # by what is allowed: a connection is open to nobody else
 
@@ -144,8 +147,12 @@ class AgentPerformer:
         headers, url = _checked(payload.get("headers") or {}), str(payload["url"])
         session = self._opened(tuple(map(str, payload.get("allow") or ())))
         try:
+            identity = self._identities.of(payload.get("auth"))
+        except NoIdentity as error:
+            raise _Failed(error.kind, said(error)) from error
+        try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await self._post(session, url, headers, str(payload["body"]).encode())
+                return await self._post(session, url, headers, str(payload["body"]).encode(), identity)
         except TimeoutError:
             raise _Failed("Timeout", f"no complete answer within {timeout_ms} ms") from None
         except _Failed:
@@ -153,13 +160,18 @@ class AgentPerformer:
         except AddressRefused as refused:
             raise _Failed("AddressRefused", said(refused)) from refused
         except Exception as error:
-            raise _Failed(http_error(error), _detail(error)) from error
+            kind, text = http_error(error), _detail(error)
+            raise _Failed(kind, text + REFUSED_CERTIFICATE if kind == "ConnectionReset" and identity.tls else text) from error
 
-    async def _post(self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+    async def _post(
+        self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], body: bytes, identity: Identity
+    ) -> dict[str, Any]:
+        sent, tls = {**headers, **identity.headers}, identity.tls or True
+        async with session.post(url, data=body, headers=sent, allow_redirects=False, ssl=tls) as response:
             raw, whole = await self._read(response)
-            kept = {name: unicode(response.headers[name]) for name in KEPT_HEADERS if name in response.headers}
-            return {"status": response.status, "headers": kept, "body": self._text(raw, whole, response.status)}
+            kept = {name: identity.without_token(unicode(response.headers[name])) for name in KEPT_HEADERS if name in response.headers}
+            text = identity.without_token(self._text(raw, whole, response.status))
+            return {"status": response.status, "headers": kept, "body": text}
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
         """The body up to the limit, and whether that was all of it."""

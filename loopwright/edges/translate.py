@@ -4,6 +4,8 @@ A table goes by the *name* of an exception class or error code, so that nothing 
 table names everything its library defines. What a newer library adds falls to its base class (exceptions) or is Terminal (Kafka codes).
 """
 
+import re
+import ssl
 from collections.abc import Mapping
 
 from loopwright.errors import Conflict, InvalidDocument, InvalidSettings, LoopwrightError, NotFound, Retryable, Terminal, Unreachable
@@ -158,6 +160,9 @@ HTTP: Mapping[str, str] = {  # exception class of aiohttp -> our error class
 }
 
 
+_IDENTITY_ALERT = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)")
+
+
 def model_error(error: Exception) -> tuple[str, bool]:
     """(our error class, is it worth trying again) of an exception of the openai client, by the nearest class that the table names."""
     return next((MODEL[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in MODEL), ("Internal", False))
@@ -169,4 +174,6 @@ def http_error(error: Exception) -> str:
         return "Timeout"
     if isinstance(getattr(error, "os_error", error), ConnectionRefusedError):
         return "ConnectionRefused"
+    if isinstance(error.__cause__, ssl.SSLError) and _IDENTITY_ALERT.search(error.__cause__.reason or ""):
+        return "TlsError"  # with TLS 1.3 the client's certificate is refused after the handshake, on a connection that seemed open
     return next((HTTP[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in HTTP), "Internal")

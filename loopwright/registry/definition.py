@@ -8,9 +8,21 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from loopwright.errors import InvalidDefinition
+from loopwright.masking import masked
 from loopwright.registry.addresses import network_of
 from loopwright.registry.durations import to_ms
 
@@ -34,6 +46,12 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _secret_name(value: str) -> str:
+    if masked(value) != value:
+        raise ValueError("looks like a secret; write its name, and the secret itself into the secrets file")
+    return value
+
+
 def _network(value: str) -> str:
     return str(network_of(value))
 
@@ -45,6 +63,7 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64), AfterValidator(_name)]
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128), AfterValidator(_secret_name)]
 Allowed = Annotated[str, AfterValidator(_network)]
 Millis = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=MAX_MS, strict=True)]
 
@@ -84,9 +103,18 @@ class Rate(Part):
 
 
 class Auth(Part):
-    """How a call proves who makes it. So far only: not at all."""
+    """How a call proves who makes it: not at all, by a bearer token, or by a client certificate.
 
-    type: Literal["none"] = "none"
+    `secret` is the name of what it proves itself with, never that itself; None: `agent/TEAM/NAME`.
+    """
+
+    type: Literal["none", "bearer", "mtls"] = "none"
+    secret: SecretName | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a field that readers from before it would refuse."""
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 class AgentDefinition(Part):
@@ -122,6 +150,17 @@ class AgentDefinition(Part):
     def ref(self) -> str:
         """`team/name@version`: the definition's key in the topic agent-definitions."""
         return f"{self.team}/{self.name}@{self.version}"
+
+    @property
+    def auth_secret(self) -> str:
+        """The name of the secret that a call proves itself with; empty where it need not."""
+        return "" if self.auth.type == "none" else self.auth.secret or f"agent/{self.team}/{self.name}"
+
+    @model_validator(mode="after")
+    def _provable(self) -> Self:
+        if self.auth.type == "mtls" and urlsplit(self.endpoint).scheme != "https":
+            raise ValueError("auth.type is mtls, so the endpoint must be https")
+        return self
 
     def to_json(self) -> bytes:
         """The definition as JSON, the same bytes for the same definition.
