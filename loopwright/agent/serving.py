@@ -81,6 +81,7 @@ def serve(
     state: Path = STATE,
     body_bytes: int = BODY_BYTES,
     closing: Closing | None = None,
+    *,
     store: str = "",
     tls: Tls | None = None,
 ) -> None:

@@ -61,10 +61,10 @@ class Callers:
         return True
 
     def not_of(self, request: Request, signed: Signed, agent: str) -> Refused:
-        """The 403 for a report in the name of another agent."""
-        why = f"{signed.sender} reports for {agent}"
+        """The 403 for a reply or a report in the name of another agent."""
+        why = f"{signed.sender} speaks for {agent[:256]}"
         self._note(request, "foreign-agent", why, signed.sender)
-        return Refused(problem(403, "foreign-agent", "An agent reports for itself alone", f"{why}; send its own name."))
+        return Refused(problem(403, "foreign-agent", "An agent speaks for itself alone", f"{why}; name the agent that signs."))
 
     def _refused(self, request: Request, refused: SignatureRefused) -> Refused:
         self._note(request, refused.cause, refused.why, refused.sender or request.headers.get(SENDER, "")[:200])

@@ -167,8 +167,10 @@ class Gateway:
         branch = str(request.path_params["branch"])[:256]
         sender = signed.sender if signed else ""
         record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender=sender)
-        agent = request.query_params.get("agent", "")[:256].encode("utf-8", "replace")
-        record = replace(record, headers=record.headers | {AGENT_HEADER: agent}) if agent else record
+        agent = request.query_params.get("agent", "")[:256]
+        if signed is not None and agent and agent.rpartition("@")[0] != signed.sender:
+            raise self._callers.not_of(request, signed, agent)
+        record = replace(record, headers=record.headers | {AGENT_HEADER: agent.encode("utf-8", "replace")}) if agent else record
         return await self._taken(request, signed, workflow, record)
 
     async def progress(self, request: Request) -> Response:

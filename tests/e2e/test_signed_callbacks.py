@@ -155,6 +155,13 @@ def test_progress_is_signed_too_and_each_agent_reports_for_itself(base: str, log
     assert len(log.kept("agent-progress")) == 1
 
 
+def test_a_reply_that_names_another_agent_than_it_is_signed_by_is_refused(base: str, log: Audited, secrets: SecretsFile) -> None:
+    answer = post(f"{base}/callbacks/w/3/0?agent=default%2Fother%401", sign(secrets))
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:loopwright:foreign-agent")
+    assert post(f"{base}/callbacks/w/3/0?agent=default%2Fecho%401", sign(secrets)).status_code == 202
+    assert len(log.kept("agent-callbacks")) == 1
+
+
 def test_the_sdk_signs_what_it_sends(base: str, log: Audited, secrets: SecretsFile, tmp_path: Path) -> None:
     async def handle(task: Task) -> dict[str, object]:
         await task.progress(1, 1, "reading")
