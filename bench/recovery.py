@@ -33,7 +33,7 @@ from loopwright.testing.chaos.recovery import Killed, Spread, recovery_s, spread
 from loopwright.testing.chaos.run import remove, verified
 
 IN_FLIGHT, PAUSE_S = 220, 3.0
-WELL_S, RESULT_S, DRAIN_S = 240.0, 180.0, 600.0
+WELL_S, RESULT_S, DRAIN_S = 300.0, 300.0, 900.0
 SETTLE_RESULTS = 100
 CASES = {"one TaskManager": 1, "one TaskManager and one that stands by": 2}
 OUT = Path(".loopwright") / "bench" / "recovery.json"

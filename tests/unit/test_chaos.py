@@ -11,21 +11,23 @@ from hypothesis import strategies as st
 
 from agents.sdr import serve
 from loopwright import schemas
+from loopwright.errors import InvalidDefinition
 from loopwright.history.invariants import Report
 from loopwright.registry.loading import load_team
 from loopwright.settings import Settings
 from loopwright.step import Record
 from loopwright.testing.chaos.effects import Run, effects
 from loopwright.testing.chaos.fickle_model import fickle_policy
-from loopwright.testing.chaos.load import End, Lead, Tally, address, note
-from loopwright.testing.chaos.platform import PARTS, PATIENCE, patient_team
+from loopwright.testing.chaos.load import End, Lead, Tally, note
+from loopwright.testing.chaos.platform import HARD_TIMES, PARTS, copy_team, parts_of
 from loopwright.testing.chaos.recovery import Killed, by_part, recovery_s
 from loopwright.testing.chaos.report import report_of
 from loopwright.testing.chaos.schedule import schedule
 from loopwright.testing.chaos.slow_agents import BEGUN, DONE
+from loopwright.testing.chaos.team import SDR, address, own_team
 
-SECONDS = st.floats(0, 2000)
-GAPS = st.floats(0.5, 100)
+SECONDS = st.floats(0, 600)
+GAPS = st.floats(2, 100)
 PATHS = {"short": ("active-outreach", "send-email"), "long": ("nurture-campaign", "send-email")}
 
 
@@ -151,10 +153,36 @@ def test_the_fickle_model_keeps_the_schema_and_changes_its_mind() -> None:
     assert answers == {"active-outreach", "nurture-campaign"}
 
 
-def test_the_patient_team_is_the_team_with_another_retry_policy(tmp_path: Path) -> None:
+def test_the_sdr_team_is_given_another_retry_policy_and_nothing_else(tmp_path: Path) -> None:
     folder = Path(serve.__file__).parent
-    patient_team(folder, tmp_path / "team")
+    copy_team(folder, tmp_path / "team", HARD_TIMES)
     patient, usual = load_team(tmp_path / "team", {}), load_team(folder, {})
-    assert {definition.retry.attempts for definition in patient} == {PATIENCE["attempts"]}
-    same = {"retry", "concurrency"}
-    assert [one.model_dump(exclude=same) for one in patient] == [one.model_dump(exclude=same) for one in usual]
+    assert {(definition.retry.attempts, definition.concurrency) for definition in patient} == {(100, 256)}
+    assert [one.model_dump(exclude=set(HARD_TIMES)) for one in patient] == [one.model_dump(exclude=set(HARD_TIMES)) for one in usual]
+
+
+def greeter(folder: Path, name: str, team: str) -> None:
+    contract = "{type: object, properties: {name: {type: string}}}"
+    fields = {"name": name, "team": team, "version": 1, "description": "greets", "endpoint": "http://127.0.0.1:1/", "input": contract}
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.yaml").write_text("".join(f"{key}: {value}\n" for key, value in (fields | {"output": contract}).items()))
+
+
+def test_a_team_of_ones_own_is_worked_with_its_documents_and_its_agents_are_left_alone(tmp_path: Path) -> None:
+    greeter(tmp_path / "team", "greeter", "demo")
+    (tmp_path / "names.jsonl").write_text('{"name": "Ada"}\n{"name": "Bob"}\n')
+    team = own_team(tmp_path / "team", str(tmp_path / "names.jsonl"), {})
+    assert (team.name, team.own, SDR.own) == ("demo", True, False)
+    assert [team.document(number)["name"] for number in range(3)] == ["Ada", "Bob", "Ada"]
+    assert "agents" in parts_of(SDR, False)
+    assert "agents" not in parts_of(team, True)
+    assert "python-worker" in parts_of(team, True)
+    copy_team(team.folder, tmp_path / "copy", {})
+    assert load_team(tmp_path / "copy", {}) == load_team(team.folder, {})
+
+
+def test_two_teams_in_one_folder_are_refused(tmp_path: Path) -> None:
+    greeter(tmp_path, "greeter", "demo")
+    greeter(tmp_path, "waver", "other")
+    with pytest.raises(InvalidDefinition, match="more than one team"):
+        own_team(tmp_path, "-", {})

@@ -8,6 +8,7 @@ from loopwright.history.invariants import Report
 from loopwright.testing.chaos.effects import Effects
 from loopwright.testing.chaos.load import Tally
 from loopwright.testing.soak.course import Course, Sample
+from loopwright.testing.soak.probe import left
 from loopwright.testing.soak.report import BOUNDS, report_of
 from loopwright.testing.soak.trend import Bound, slope, trend
 
@@ -40,6 +41,27 @@ def test_growth_during_the_warm_up_does_not_count_and_growth_after_it_does() -> 
 def test_what_was_not_measured_is_not_flat() -> None:
     assert not trend(MIB, [], 0).flat
     assert not trend(MIB, [(1.0, 1.0)], 10).flat
+
+
+SERIAL = """123:
+ def new generation   total 49152K, used 2048K [0x00000000d6c00000, 0x00000000da150000, 0x00000000e4800000)
+  eden space 43712K,   4% used [0x00000000d6c00000, 0x00000000d6e00000, 0x00000000d96b0000)
+ tenured generation   total 109248K, used 10240K [0x00000000e4800000, 0x00000000eb2b0000, 0x0000000100000000)
+   the space 109248K,   9% used [0x00000000e4800000, 0x00000000e5200000, 0x00000000eb2b0000)
+ Metaspace       used 5120K, committed 5376K, reserved 1114112K
+  class space    used 512K, committed 640K, reserved 1048576K
+"""
+G1 = """123:
+ garbage-first heap   total 260096K, used 4096K [0x0000000702000000, 0x0000000800000000)
+  region size 2048K, 1 young (2048K), 0 survivors (0K)
+ Metaspace       used 1024K, committed 1216K, reserved 1114112K
+"""
+
+
+def test_what_a_collection_leaves_is_read_from_what_jcmd_says() -> None:
+    assert left(SERIAL) == {"heap": 12.0, "metaspace": 5.0}
+    assert left(G1) == {"heap": 4.0, "metaspace": 1.0}
+    assert left("") == {}
 
 
 def checks(course: Course, crashed: list[str] | None = None) -> dict[str, bool]:

@@ -2,7 +2,6 @@
 but for the reading.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,11 @@ from pathlib import Path
 
 import orjson
 
-from loopwright.testing.chaos.load import End, Lead, address
+from loopwright.agent.idempotency.opening import FILE, now_ms
+from loopwright.agent.idempotency.sqlite import SqliteStore
+from loopwright.testing.chaos.load import End, Lead, Tally
 from loopwright.testing.chaos.slow_agents import DONE, RUNS
+from loopwright.testing.chaos.team import Team, address
 
 MAILS_OF = {"active-outreach": 1, "nurture-campaign": 3}
 Mails = Mapping[str, Counter[str]]
@@ -64,9 +66,20 @@ def read_runs(home: Path) -> list[Run]:
 
 def read_store(home: Path) -> tuple[int, int]:
     """Calls in the Idempotency-Key store, and how many of them have an answer."""
-    with sqlite3.connect(f"file:{home / 'run' / 'agents' / 'calls.sqlite'}?mode=ro", uri=True) as db:
-        keys, answered = db.execute("SELECT COUNT(*), COUNT(status) FROM calls").fetchone()
+    store = SqliteStore(home / "run" / "agents" / FILE, now_ms)
+    try:
+        with store.transaction() as db:
+            keys, answered = db.execute("SELECT COUNT(*), COUNT(status) FROM calls").fetchall()[0]
+    finally:
+        store.close()
     return int(keys), int(answered)
+
+
+def witnessed(home: Path, team: Team, tally: Tally) -> Effects:
+    """What the witnesses in the state folder `home` say. For a team of one's own there are none."""
+    if team.own:
+        return effects((), {}, {}, (), (0, 0))
+    return effects(tally.sent.values(), tally.ends, read_mails(home / "outbox"), read_runs(home), read_store(home))
 
 
 def effects(leads: Iterable[Lead], ends: Mapping[str, End], mails: Mails, runs: Iterable[Run], store: tuple[int, int]) -> Effects:

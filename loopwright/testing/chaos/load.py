@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import requests
 
@@ -19,31 +18,21 @@ from loopwright.edges import kafka
 from loopwright.errors import LoopwrightError
 from loopwright.message import read
 from loopwright.settings import Settings
-from loopwright.step import Record
+from loopwright.step import Emit, Record
+from loopwright.testing.chaos.team import SDR, Team, address
 from loopwright.web.records import workflow_id
 
 TICK_S, AGAIN_S, POST_S = 0.05, 0.3, 15.0
 BY_GATEWAY = 10
 SETTLED_AS_PARKED = ("park", "unroutable")
-OPTIONS = SendOptions(team="sdr")
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """A workflow that was asked for: its id, and the number in its document and its mail address."""
+    """A workflow that was asked for: its id, and the number of its document."""
 
     workflow: str
     number: int
-
-    def document(self) -> dict[str, Any]:
-        """What it starts with."""
-        return {
-            "name": f"Lead {self.number}",
-            "email": address(self.number),
-            "company_name": "Engines Ltd",
-            "lead_source": "webinar",
-            "project_description": "We need a tool before Q3; the budget is approved.",
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +42,6 @@ class End:
     type: str
     path: tuple[str, ...]
     at_ms: int
-
-
-def address(number: int) -> str:
-    """The mail address of a lead: no two have the same."""
-    return f"lead{number}@engines.example"
 
 
 @dataclass
@@ -94,9 +78,9 @@ def note(tally: Tally, record: Record, settings: Settings) -> None:
 class Load:
     """Keeps `in_flight` workflows going from `start` until `stop_sending`. `settings` name broker and gateway as they really are."""
 
-    def __init__(self, settings: Settings, in_flight: int) -> None:
+    def __init__(self, settings: Settings, in_flight: int, team: Team = SDR) -> None:
         self.tally = Tally()
-        self._settings, self._in_flight = settings, in_flight
+        self._settings, self._in_flight, self._team = settings, in_flight, team
         self._sending, self._following = threading.Event(), threading.Event()
         self._to_post: deque[Lead] = deque()
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._send, self._post, self._follow)]
@@ -134,10 +118,13 @@ class Load:
                 leads = [self._lead(len(self.tally.sent) + n) for n in range(room)]
                 self.tally.sent.update({lead.workflow: lead for lead in leads})
                 self._to_post.extend(lead for lead in leads if _by_gateway(lead))
-                now_ms = time.time_ns() // 1_000_000
-                direct = [lead for lead in leads if not _by_gateway(lead)]
-                emits = [start_emit(start_message(lead.document(), lead.workflow, OPTIONS, now_ms), self._settings) for lead in direct]
+                emits = [self._start(lead) for lead in leads if not _by_gateway(lead)]
                 self._until_taken(lambda emits=emits: producer.send_many(emits))  # type: ignore[misc]
+
+    def _start(self, lead: Lead) -> Emit:
+        options = SendOptions(team=self._team.name)
+        message = start_message(self._team.document(lead.number), lead.workflow, options, time.time_ns() // 1_000_000)
+        return start_emit(message, self._settings)
 
     def _lead(self, number: int) -> Lead:
         return Lead(workflow_id(address(number)), number)
@@ -159,9 +146,9 @@ class Load:
                 time.sleep(AGAIN_S if lead else TICK_S)
 
     def _posted(self, lead: Lead) -> bool:
-        url, headers = f"{self._settings.gateway_url}/workflows?team={OPTIONS.team}", {"Idempotency-Key": address(lead.number)}
+        url, headers = f"{self._settings.gateway_url}/workflows?team={self._team.name}", {"Idempotency-Key": address(lead.number)}
         try:
-            return requests.post(url, json=lead.document(), headers=headers, timeout=POST_S).status_code == 202
+            return requests.post(url, json=self._team.document(lead.number), headers=headers, timeout=POST_S).status_code == 202
         except requests.RequestException:
             return False
 

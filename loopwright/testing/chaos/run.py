@@ -17,21 +17,24 @@ from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError, PlatformFailed
 from loopwright.history.invariants import Clock, Evidence, Report
 from loopwright.settings import Settings
-from loopwright.testing.chaos.effects import effects, read_mails, read_runs, read_store
+from loopwright.testing.chaos.effects import witnessed
 from loopwright.testing.chaos.load import Load
-from loopwright.testing.chaos.platform import PARTS, WORKER, kill, own_settings, tormented
+from loopwright.testing.chaos.platform import kill, own_settings, parts_of, tormented
 from loopwright.testing.chaos.recovery import Killed
 from loopwright.testing.chaos.report import ChaosReport, report_of
 from loopwright.testing.chaos.schedule import schedule
+from loopwright.testing.chaos.team import SDR, Team
 
-FULL_S, READ_S = 60.0, 120.0
+FIRST_S, FULL_S, READ_S = 300.0, 60.0, 120.0
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ChaosOptions:
-    """`seconds` of kills with about `gap_s` between two, `in_flight` workflows at each, agents that take `pause_s` for a call. `process`:
-    Python runs in worker processes, which are killed as well. `drain_s`: how long the last workflows may take after the last kill."""
+    """`seconds` of kills with about `gap_s` between two, `in_flight` workflows of `team` at each, agents that take `pause_s` for a call.
+
+    `process`: Python runs in worker processes, which are killed as well. `drain_s`: how long the last workflows may take at the end.
+    """
 
     seed: int
     seconds: float = 600.0
@@ -40,12 +43,14 @@ class ChaosOptions:
     pause_s: float = 3.0
     drain_s: float = 600.0
     process: bool = False
+    team: Team = SDR
 
 
 def chaos(home: Path, options: ChaosOptions, tell: Tell, observer: Observer) -> ChaosReport:
     """Run it in the state folder `home`, which must be a new one; nothing is left running. Raises what the platform raises."""
-    settings = own_settings(home)
-    stack = Stack(tormented(settings, options.pause_s, FlinkConfig(execution_mode="process" if options.process else "thread")), observer)
+    settings = own_settings(home, options.team)
+    cluster = FlinkConfig(execution_mode="process" if options.process else "thread")
+    stack = Stack(tormented(settings, options.pause_s, cluster, team=options.team), observer)
     try:
         there = at(settings, stack.up())
         return _tormented(stack, there, options, tell)
@@ -54,11 +59,11 @@ def chaos(home: Path, options: ChaosOptions, tell: Tell, observer: Observer) -> 
 
 
 def _tormented(stack: Stack, settings: Settings, options: ChaosOptions, tell: Tell) -> ChaosReport:
-    load = Load(settings, options.in_flight)
+    load = Load(settings, options.in_flight, options.team)
     load.start()
     try:
-        if wait_for(lambda: load.tally.ends, FULL_S * 3) is None:
-            raise PlatformFailed("no workflow came to its end", f"nothing within {FULL_S * 3:.0f} s", f"read {stack.layout.logs}")
+        if wait_for(lambda: bool(load.tally.ends), FIRST_S) is None:
+            raise PlatformFailed("no workflow came to its end", f"nothing within {FIRST_S:.0f} s", f"read {stack.layout.logs}")
         tell(f"{load.in_flight} workflows are in flight; seed {options.seed}")
         kills, skipped = _torment(stack, load, options, tell)
         load.stop_sending()
@@ -67,14 +72,13 @@ def _tormented(stack: Stack, settings: Settings, options: ChaosOptions, tell: Te
     finally:
         load.close()
     tell("reading the logs")
-    tally, home = load.tally, stack.layout.home
-    done = effects(tally.sent.values(), tally.ends, read_mails(home / "outbox"), read_runs(home), read_store(home))
-    return report_of(options.seed, options.seconds, kills, skipped, tally, done, verified(settings))
+    done = witnessed(stack.layout.home, options.team, load.tally)
+    return report_of(options.seed, options.seconds, kills, skipped, load.tally, done, verified(settings))
 
 
 def _torment(stack: Stack, load: Load, options: ChaosOptions, tell: Tell) -> tuple[list[Killed], int]:
     """Kill by schedule; what was killed, and how often a part was found dead already. A kill waits until the load is full."""
-    parts = (*PARTS, WORKER) if options.process else PARTS
+    parts = parts_of(options.team, options.process)
     began, kills, skipped = time.monotonic(), list[Killed](), 0
     for planned in schedule(options.seed, options.seconds, parts, options.gap_s):
         time.sleep(max(0.0, began + planned.at_s - time.monotonic()))

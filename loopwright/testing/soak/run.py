@@ -14,20 +14,22 @@ from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError, PlatformFailed
 from loopwright.settings import Settings
-from loopwright.testing.chaos.effects import effects, read_mails, read_runs, read_store
+from loopwright.testing.chaos.effects import witnessed
 from loopwright.testing.chaos.load import Load
-from loopwright.testing.chaos.platform import own_settings, tormented
-from loopwright.testing.chaos.run import Tell, verified
+from loopwright.testing.chaos.platform import JOB_S, own_settings, tormented
+from loopwright.testing.chaos.run import FIRST_S, Tell, verified
+from loopwright.testing.chaos.team import SDR
 from loopwright.testing.soak.course import Course
 from loopwright.testing.soak.probe import collect, crashes, dump_threads, sample
 from loopwright.testing.soak.report import SoakReport, report_of
 
-# the heap is taken at once, so that resident memory grows by what leaks, and not by a heap that was not touched yet
+# the heap is taken at once, so that resident memory grows by what leaks, and not by a heap that was not touched yet; the pool of threads
+# that would grow by one with each restart, up to four per core, is full at once
 FLAGS = (f"-Xms{Memory().framework_heap + Memory().task_heap}m", "-XX:+AlwaysPreTouch", "-XX:NativeMemoryTracking=summary")
-ROCKSDB = FlinkConfig(settings={"state.backend.type": "rocksdb"}, flags=FLAGS)
+ROCKSDB = FlinkConfig(settings={"state.backend.type": "rocksdb", "cluster.io-pool.size": "2"}, flags=FLAGS)
 REMEMBERED_MS = 60_000
 MANAGER = task_manager(1)
-FIRST_S, STOP_S, JOB_S = 180.0, 90.0, 180.0
+STOP_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def _soaked(stack: Stack, settings: Settings, options: SoakOptions, tell: Tell) 
     load, course = Load(settings, options.in_flight), Course()
     load.start()
     try:
-        if wait_for(lambda: load.tally.ends, FIRST_S) is None:
+        if wait_for(lambda: bool(load.tally.ends), FIRST_S) is None:
             raise PlatformFailed("no workflow came to its end", f"nothing within {FIRST_S:.0f} s", f"read {stack.layout.logs}")
         _wear(stack, load, options, course, tell)
         load.stop_sending()
@@ -68,9 +70,8 @@ def _soaked(stack: Stack, settings: Settings, options: SoakOptions, tell: Tell) 
         wait_for(lambda: not load.tally.left(), options.drain_s)
     finally:
         load.close()
-    tally, home = load.tally, stack.layout.home
-    done = effects(tally.sent.values(), tally.ends, read_mails(home / "outbox"), read_runs(home), read_store(home))
-    return report_of(options.minutes, course, crashes(stack.layout.logs), tally, done, verified(settings))
+    done = witnessed(stack.layout.home, SDR, load.tally)
+    return report_of(options.minutes, course, crashes(stack.layout.logs), load.tally, done, verified(settings))
 
 
 def _wear(stack: Stack, load: Load, options: SoakOptions, course: Course, tell: Tell) -> None:
