@@ -158,6 +158,7 @@ def summary(outage: Outage, drained_s: float) -> dict[str, Any]:
         "oldest_checkpoint_s": max(sample.checkpoint_age_s for sample in outage.samples),
         "completed": proof["counts"].get("completed", 0),
         "verified": proof["holds"],
+        "broken": proof["broken"][:5],
     }
 
 
