@@ -96,6 +96,11 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
         **_python(config, python),
         "execution.buffer-timeout.interval": "0 ms",
         "pipeline.object-reuse": "true",
+        # while records are held back a checkpoint waits behind those that are buffered before the operator: let them be a dozen, not
+        # hundreds (it cannot overtake them: Flink has no unaligned checkpoints for an operator with a broadcast input)
+        "taskmanager.memory.segment-size": "4 kb",
+        "taskmanager.network.memory.buffers-per-channel": "2",
+        "taskmanager.network.memory.floating-buffers-per-gate": "2",
         # the native runtime of thread mode loads one library per process: no job may bring its own
         "classloader.parent-first-patterns.additional": "pemja",
         "process.working-dir": str(layout.tmp),
@@ -133,9 +138,6 @@ def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
         "execution.checkpointing.interval": f"{config.checkpoint_interval_ms} ms",
         "execution.checkpointing.min-pause": "1 s",
         "execution.checkpointing.timeout": "2 min",
-        # while records are held back a barrier would wait behind all that are buffered: after ten seconds it overtakes them
-        "execution.checkpointing.unaligned.enabled": "true",
-        "execution.checkpointing.aligned-checkpoint-timeout": "10 s",
         "execution.checkpointing.dir": layout.checkpoints.as_uri(),
         "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
         "execution.checkpointing.num-retained": "3",
