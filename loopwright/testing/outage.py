@@ -25,9 +25,8 @@ import psutil
 from loopwright import schemas
 from loopwright.edges.kafka import Producer, read_all
 from loopwright.edges.lag import lag_of
-from loopwright.message import read
+from loopwright.message import Message, emitted, read
 from loopwright.settings import read_settings
-from loopwright.step import Emit
 from loopwright.testing.model_server import ModelServer
 
 COMMAND = [sys.executable, "-c", "from loopwright.cli.main import main; main()"]
@@ -111,10 +110,10 @@ class Outage:
 
     def _start(self, producer: Producer, due: int) -> None:
         """Start workflows until there are `due`."""
-        numbers = range(self.started, due)
-        leads = [{"name": f"Lead {number}", "email": f"lead{number}@engines.example", **LEAD} for number in numbers]
-        topic = self.settings.topics.messages
-        producer.send_many([Emit(topic, f"outage-{n}".encode(), json.dumps(lead).encode()) for n, lead in zip(numbers, leads, strict=True)])
+        leads = {f"outage-{n}": {"name": f"Lead {n}", "email": f"lead{n}@engines.example", **LEAD} for n in range(self.started, due)}
+        topic, now_ms = self.settings.topics.messages, time.time_ns() // 1_000_000
+        starts = [Message(w, schemas.STARTED, "/outage", w, {"document": lead}, time_ms=now_ms) for w, lead in leads.items()]
+        producer.send_many([emitted(topic, start) for start in starts])
         self.started = max(self.started, due)
 
     def _look(self) -> Sample | None:
@@ -122,7 +121,7 @@ class Outage:
         at_s, topics = int(time.monotonic() - self.began), self.settings.topics
         if self.samples and at_s < self.samples[-1].at_s + SAMPLE_S:
             return None
-        messages = [read(record) for record in read_all(self.settings, [topics.messages]) if b'"specversion"' in (record.value or b"")]
+        messages = [read(record) for record in read_all(self.settings, [topics.messages])]
         parked = {m.workflow for m in messages if m.type == schemas.SETTLED and m.data["outcome"] == "park"}
         status = self.command("status")
         managers = [s["pid"] for s in status["services"] if s["name"].startswith("taskmanager") and s["pid"]]
