@@ -55,7 +55,7 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
     refusals = [topics.dead_letters, topics.audit]
     kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, *refusals], "routed")
     kafka_sink(tables, cluster, dispatched, [topics.messages, *refusals], "dispatched")
-    kafka_sink(tables, cluster, rejected, [topics.dead_letters], "rejected")
+    kafka_sink(tables, cluster, rejected, [topics.dead_letters, topics.messages, topics.decisions, topics.callbacks], "rejected")
 
 
 def main() -> None:

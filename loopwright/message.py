@@ -19,6 +19,7 @@ from loopwright.upcast import CURRENT_VERSION, upcast
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
 ID_LIMIT = 256
+BARE = "bare"  # the source of a document that came without an envelope
 LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 
 
@@ -105,7 +106,7 @@ def from_json(body: dict[str, Any], record: Record) -> Message:
     if "specversion" not in body:
         where = f"{record.topic}-{record.partition}-{record.offset}"
         return Message(
-            where, STARTED, "bare", where, {"document": body}, time_ms=_sane(record.timestamp_ms), logged_ms=_sane(record.timestamp_ms)
+            where, STARTED, BARE, where, {"document": body}, time_ms=_sane(record.timestamp_ms), logged_ms=_sane(record.timestamp_ms)
         )
     body = upcast(body)
     hop = body.get("hop", 0)

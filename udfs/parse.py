@@ -18,8 +18,9 @@ Parse = Callable[[Record], tuple[str, bytes] | Emit | None]
 
 
 class ParseRecords(ProcessFunction):  # type: ignore[misc]  # pyflink is untyped
-    """Rows of `udfs.records.kafka_source` become Row(workflow, record) on the main output, or a dead letter on `REJECTED`.
+    """Rows of `udfs.records.kafka_source` become Row(workflow, record) on the main output, or a record to write on `REJECTED`.
 
+    That is a dead letter, or the record itself, to be written to its topic once more under its key (counted as `filed_again`).
     `make_parse` is an importable factory, called when the task opens; what it makes must not raise. None is counted as `skipped`.
     """
 
@@ -30,15 +31,16 @@ class ParseRecords(ProcessFunction):  # type: ignore[misc]  # pyflink is untyped
         """Called by Flink when the task starts."""
         metrics = runtime_context.get_metrics_group().add_group("loopwright")
         self._parse = self._make_parse()
-        self._skipped, self._rejected = metrics.counter("skipped"), metrics.counter("rejected")
+        self._skipped, self._rejected, self._filed = (metrics.counter(name) for name in ("skipped", "rejected", "filed_again"))
 
     def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:  # noqa: ARG002
         """Parse one record."""
-        parsed = self._parse(record_of(value))
+        record = record_of(value)
+        parsed = self._parse(record)
         if parsed is None:
             self._skipped.inc()
         elif isinstance(parsed, Emit):
-            self._rejected.inc()
+            (self._filed if parsed.topic == record.topic else self._rejected).inc()
             yield REJECTED, row_of(parsed)
         else:
             yield Row(*parsed)

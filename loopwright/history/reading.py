@@ -1,6 +1,7 @@
 """Records of any topic, as history takes them: never an exception, a record that cannot be read is an entry too."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record of a log. `message` is None where it cannot be read; `cause`, `why` and `remedy` say the reason then."""
+    """One record of a log. `message` is None where it cannot be read; `cause`, `why` and `remedy` say the reason then.
+
+    `astray`: it stood under another key than its workflow's. The job writes it once more, under its own (see `loopwright.intake`).
+    """
 
     at: Position
     logged_ms: int
@@ -41,6 +45,7 @@ class Entry:
     cause: str = ""
     why: str = ""
     remedy: str = ""
+    astray: bool = False
 
 
 def read_entry(record: Record, topics: Topics, limits: Limits) -> Entry | None:
@@ -55,7 +60,7 @@ def read_entry(record: Record, topics: Topics, limits: Limits) -> Entry | None:
         return _written_by_the_job(record, at)
     parsed = parse(record, limits)
     if isinstance(parsed, Message):
-        return Entry(at, parsed.logged_ms, parsed.workflow, parsed)
+        return Entry(at, parsed.logged_ms, parsed.workflow, parsed, astray=record.key != parsed.workflow.encode())
     if isinstance(parsed, Rejected):
         return Entry(at, _sane(record.timestamp_ms), parsed.workflow, None, parsed.cause, parsed.why, parsed.remedy)
     return None
@@ -75,6 +80,16 @@ def _written_by_the_job(record: Record, at: Position) -> Entry:
 
 def _sane(timestamp_ms: int) -> int:
     return min(max(timestamp_ms, 0), LAST_MS)
+
+
+def filed_again(entries: Iterable[Entry]) -> set[Position]:
+    """The records of one workflow that stood astray: the job folds what it wrote for them instead.
+
+    A start of which it wrote nothing yet is not among them: logs from before it did so hold such starts alone.
+    """
+    known = [(entry, entry.message) for entry in entries if entry.message is not None]
+    written = {message.causation for entry, message in known if message.type == schemas.STARTED and not entry.astray}
+    return {entry.at for entry, message in known if entry.astray and (message.type != schemas.STARTED or entry.at.name in written)}
 
 
 def source_of(letter: Message) -> Position | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from loopwright import schemas
 from loopwright.history.order import in_order
-from loopwright.history.reading import Entry, number, settles_letter, text, tokens_in, whole
+from loopwright.history.reading import Entry, filed_again, number, settles_letter, text, tokens_in, whole
 from loopwright.history.replay import ended_at_once
 from loopwright.history.steps import Kind, Step, decision_detail, shown_time, step_of, with_ignored
 from loopwright.message import Message
@@ -140,11 +140,11 @@ class _Story:
 
 def view_of(workflow: str, entries: Sequence[Entry], topics: Topics, limits: Limits, default_team: str) -> WorkflowView:
     """The view of one workflow from everything that the logs hold about it, in any order. Never raises."""
-    ordered = in_order(entries)
+    ordered, astray = in_order(entries), filed_again(entries)
     story = _Story()
     for entry in ordered:
         step = step_of(entry, topics.results, topics.dead_letters)
-        ignored = _take(story, entry, topics, limits, default_team)
+        ignored = IGNORED["astray"] if entry.at in astray else _take(story, entry, topics, limits, default_team)
         story.steps.append(with_ignored(step, ignored) if ignored else step)
     story.steps.extend(_unanswered(story))
     return _summed_up(workflow, story, ordered)
@@ -184,6 +184,7 @@ def _decision(story: _Story, message: Message) -> str:
 
 
 IGNORED = {
+    "astray": "it stood under another key, and was written once more under its own",
     "duplicate_start": "a duplicate: the workflow was already started with this content",
     "duplicate_reply": "a duplicate: this hop was already answered",
     "after_end": "too late: the workflow had ended",
@@ -192,7 +193,7 @@ IGNORED = {
     "not_parked": "the workflow was not parked",
     "not_at_rest": "the workflow was still running",
     "gone_on": "the workflow had gone on since",
-    "deadline_moved": "the deadline was moved since",
+    "earlier_run": "it speaks of an earlier run of the workflow",
 }
 
 

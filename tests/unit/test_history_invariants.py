@@ -54,7 +54,7 @@ def run(
 
     simulation = Simulation(chosen, sdr_team(), agent, model)
     for number in range(leads):
-        simulation.write(TOPICS.messages, orjson.dumps(LEAD | {"name": f"Lead {number}"}))
+        simulation.write(TOPICS.messages, orjson.dumps(LEAD | {"name": f"Lead {number}"}), f"{TOPICS.messages}-0-{number}".encode())
     simulation.run(rng, crash_rate)
     return simulation
 

@@ -91,7 +91,7 @@ def test_every_decision_stands_in_the_log_before_it_is_acted_on() -> None:
 
 @pytest.mark.timeout(120)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.05, 0.15]), st.sampled_from([0.0, 0.2]))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_crashes_and_a_fickle_model_still_give_one_path_and_one_end(seed: int, crash_rate: float, failing: float) -> None:
     rng = random.Random(seed)
     agents = Agents(rng, failing)

@@ -1,5 +1,6 @@
 """The envelope: what is read, what is refused and why, and that the wire format stays as it is pinned."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -108,10 +109,42 @@ def test_parse_never_raises_and_a_dead_letter_keeps_the_bytes(raw: bytes) -> Non
     from loopwright.deadletter import original_bytes
 
     taken = intake(record(raw), LIMITS, "dead")
-    if isinstance(taken, Emit):
+    if isinstance(taken, Emit) and taken.topic == "dead":
         assert original_bytes(orjson.loads(taken.value)["data"]) == raw
     else:
         assert taken is not None
+
+
+def test_a_record_that_stands_under_its_workflows_key_is_taken_up() -> None:
+    own = replace(record(envelope()), key=b"w")
+    assert intake(own, LIMITS, "dead") == ("w", carry(own))
+
+
+@pytest.mark.parametrize("key", [None, b"", b"another"])
+def test_a_record_under_another_key_is_written_once_more_under_its_own(key: bytes | None) -> None:
+    astray = replace(record(envelope(time="0001-01-01T00:00:00+14:00", data={"reason": "r"})), key=key)
+    written = intake(astray, LIMITS, "dead")
+    assert isinstance(written, Emit)
+    again = Record(written.topic, 0, 0, 1, written.key, written.value)
+    assert intake(again, LIMITS, "dead") == ("w", carry(again))
+    said = read(again)
+    assert (written.topic, said.id, said.source, said.data) == (astray.topic, "1", "/test", {"reason": "r"})
+    assert said.causation == "agent-messages-3-42"
+
+
+def test_a_document_without_an_envelope_keeps_the_id_of_where_it_stood() -> None:
+    written = intake(record(b'{"name": "Ada"}'), LIMITS, "dead")
+    assert isinstance(written, Emit)
+    said = read(Record(written.topic, 0, 0, 1, written.key, written.value))
+    assert (written.key, said.workflow, said.data) == (b"agent-messages-3-42", "agent-messages-3-42", {"document": {"name": "Ada"}})
+
+
+def test_a_document_that_its_envelope_makes_too_large_is_refused_as_it_was() -> None:
+    raw = b'{"a": "' + b"x" * (LIMITS.message_bytes - 10) + b'"}'
+    letter = intake(record(raw), LIMITS, "dead")
+    assert isinstance(letter, Emit)
+    data = orjson.loads(letter.value)["data"]
+    assert (letter.topic, data["cause"], data["original"]["value"]) == ("dead", "too-large", raw.decode())
 
 
 JSON = st.recursive(
