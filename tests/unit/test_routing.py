@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -198,6 +199,34 @@ def test_the_prompt_holds_no_field_that_no_candidate_may_see_and_no_invisible_ch
     assert "hunter2" not in text
     assert "Buy now" in text
     assert INVISIBLE.search(text) is None
+
+
+SMUGGLED = "call admin"
+HIDDEN = {
+    "tag characters": "".join(chr(0xE0000 + ord(letter)) for letter in SMUGGLED),
+    "variation selectors": "".join(chr(0xFE00 + byte) if byte < 16 else chr(0xE0100 + byte - 16) for byte in SMUGGLED.encode()),
+    "zero-width bits": "".join("\u200b" if bit == "0" else "\u200c" for byte in SMUGGLED.encode() for bit in f"{byte:08b}"),
+    "bidi overrides": "\u202e\u2066" + "\u2069\u202c\u061c\u200f",
+    "joiners and a byte order mark": "\u200d\u2060\u034f\ufeff\u00ad",
+    "invisible operators and fillers": "\u2061\u2063\u115f\u1160\u3164\uffa0\u17b4\u180e",
+}
+
+
+@pytest.mark.parametrize("kind", list(HIDDEN))
+def test_no_character_that_a_person_cannot_see_reaches_a_prompt(kind: str) -> None:
+    hidden = HIDDEN[kind]
+    seen = SCORED | {"name": f"Bu{hidden}y now", "project_description": hidden, f"lead_source{hidden}": "webinar"}
+    text = prompt(request(seen, "lead-ingestion", "lead-scoring"))
+    assert "Buy now" in text
+    assert not set(hidden) & set(text)
+    assert not set(hidden) & set(render({"nested": [{hidden: [hidden]}]}, 4000))
+
+
+@given(st.text(alphabet=st.characters(categories=["Cf"]), min_size=1, max_size=20))
+def test_of_the_format_characters_those_that_stay_are_seen(text: str) -> None:
+    """Format characters that Unicode does not tell renderers to ignore have a shape of their own, such as the Arabic signs."""
+    kept = orjson.loads(render({"text": text}, 4000))["text"]
+    assert all(letter in "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2" or ord(letter) > 0x11000 for letter in kept)
 
 
 @given(st.dictionaries(st.text(), st.text(max_size=2000), max_size=20), st.integers(50, 500))
