@@ -15,6 +15,7 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from loopwright.dispatch.decider import DispatchDecider
+from loopwright.edges.access import check_access
 from loopwright.edges.agents import AgentPerformer
 from loopwright.edges.keyring import Keyring
 from loopwright.edges.router import RoutePerformer
@@ -59,9 +60,10 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
 
 
 def main() -> None:
-    """Build the job and hand it to Flink."""
+    """Build the job and hand it to Flink. Raises InvalidSettings for what it could only fail over, again and again, once it ran."""
     settings = read_settings()
     Keyring(settings.keys_file).keys()  # a key file that cannot be used is said here, not by every call
+    check_access(settings)  # a right on Kafka that it lacks, too
     env = StreamExecutionEnvironment.get_execution_environment()
     build(env, settings)
     env.execute("loopwright orchestrator")

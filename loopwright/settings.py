@@ -78,6 +78,7 @@ class Platform(Frozen):
 
     supervisor: bool = Field(True, description="Whether `up` and `demo` leave a process behind that starts again what died.")
     task_managers: int = Field(1, ge=1, description="TaskManagers; with 2 the job moves to the other one when one dies.")
+    parallelism: int = Field(1, ge=1, description="Instances of each operator, two per TaskManager at most; changed by `down` and `up`.")
     execution_mode: Literal["thread", "process"] = Field("thread", description="Python inside the TaskManager, or in a process of its own.")
 
 

@@ -13,6 +13,7 @@ from pyflink.datastream import DataStream
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
 from pyflink.table.expressions import col
 
+from loopwright.edges.java_client import java_properties
 from udfs.uids import name_all, named, transformations
 
 _BYTES, _STRING = DataTypes.BYTES(), DataTypes.STRING()
@@ -24,14 +25,14 @@ _MAX_REQUEST_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where Kafka is: `host:port,...`, and properties for every client (`security.protocol`, `sasl.jaas.config`, ...)."""
+    """Where Kafka is: `host:port,...`, and properties for every client, by librdkafka's names (`sasl.username`, ...)."""
 
     bootstrap_servers: str
     client: Mapping[str, str] = field(default_factory=dict)
 
     def options(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Connector options; `extra` and the client properties get their prefix. The client's own win."""
-        properties = {"bootstrap.servers": self.bootstrap_servers, **extra, **self.client}
+        properties = {"bootstrap.servers": self.bootstrap_servers, **extra, **java_properties(self.client)}
         return {f"properties.{name}": value for name, value in properties.items()}
 
 
@@ -47,6 +48,7 @@ def kafka_source(
         .schema(_source_schema())
         .option("topic", ";".join(topics))
         .option("scan.startup.mode", "earliest-offset" if from_start else "group-offsets")
+        .option("scan.topic-partition-discovery.interval", "10 s")  # until then, records in an added partition wait
         .option("key.format", "raw")
         .option("key.fields", "key")
         .option("value.format", "raw")

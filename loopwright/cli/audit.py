@@ -18,7 +18,7 @@ from loopwright.settings import Settings
 def entries(settings: Settings, since_ms: int | None = None, tenant: str = "") -> list[Entry]:
     """The refusals on record, oldest first; those of the last `since_ms` alone, those of one tenant alone. Raises Unreachable."""
     topic = settings.topics.audit
-    if topic not in kafka.topics(settings):
+    if not kafka.present(settings, [topic]):
         return []
     first_ms = 0 if since_ms is None else time.time_ns() // 1_000_000 - since_ms
     found = {entry.id: entry for record in kafka.read_all(settings, [topic]) if (entry := entry_of(record)) is not None}

@@ -44,7 +44,7 @@ class Chosen:
 def letters(settings: Settings) -> list[Letter]:
     """Every dead letter, oldest first. Raises Unreachable."""
     topic = settings.topics.dead_letters
-    records = kafka.read_all(settings, [topic]) if topic in kafka.topics(settings) else []
+    records = kafka.read_all(settings, kafka.present(settings, [topic]))
     return fold(records, settings.topics, settings.limits)
 
 

@@ -12,7 +12,7 @@ def topics_of(settings: Settings) -> list[str]:
     """The topics that tell of workflows. One that is not there yet is left out, except that without agent-messages nothing can be read."""
     names = settings.topics
     wanted = [names.messages, names.decisions, names.callbacks, names.results, names.dead_letters, names.progress]
-    there = kafka.topics(settings)
+    there = kafka.present(settings, wanted)
     return [name for name in wanted if name in there or name == names.messages]
 
 

@@ -11,10 +11,12 @@ from rich.text import Text
 from loopwright.cli import show
 from loopwright.cli.progress import Screen
 from loopwright.cli.stack import stack_config
+from loopwright.edges.access import check_access
 from loopwright.edges.platform.doctor import Finding, examine
 from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.status import JobStatus, StackStatus
 from loopwright.edges.platform.status import status as look
+from loopwright.errors import LoopwrightError
 from loopwright.settings import Settings
 
 _STYLES = {"running": "green", "ok": "green", "stopped": "dim", "warning": "yellow", "broken": "red", "problem": "red"}
@@ -50,13 +52,24 @@ def status(settings: Settings, as_json: bool = False) -> int:
 
 def doctor(settings: Settings, as_json: bool = False) -> int:
     """Check this machine. Exit code 1 when something has to be mended."""
-    findings = examine(Stack(stack_config(settings)))
+    findings = (*examine(Stack(stack_config(settings))), *_rights(settings))
     bad = any(finding.level == "problem" for finding in findings)
     if as_json:
         show.print_json({"ok": not bad, "findings": [asdict(finding) for finding in findings]})
     else:
         show.console().print(_findings(findings))
     return 1 if bad else 0
+
+
+def _rights(settings: Settings) -> Iterator[Finding]:
+    """Whether the job may do on Kafka what it has to do; nothing where Kafka lets anybody in."""
+    if not settings.kafka.client:
+        return
+    try:
+        check_access(settings)
+        yield Finding("rights on Kafka", "ok", "those that the job needs, as far as Kafka says")
+    except LoopwrightError as error:
+        yield Finding("rights on Kafka", "problem", error.why, error.remedy)
 
 
 @contextmanager

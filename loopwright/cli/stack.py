@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import loopwright
 from loopwright.cli.agents import apply_team
+from loopwright.edges.access import check_access
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
@@ -44,7 +45,9 @@ def stack_config(settings: Settings) -> StackConfig:
         environment=dict(settings.variables()),
         kafka=settings.kafka.bootstrap_servers,
         topics=tuple(topic_specs(settings)),
-        flink=FlinkConfig(settings.platform.task_managers, execution_mode=settings.platform.execution_mode),
+        flink=FlinkConfig(
+            settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
+        ),
         job=Job(script),
         services=tuple(_service(name) for name in ours),
         variables=partial(_variables, settings),
@@ -98,6 +101,7 @@ def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:
 
 
 def _publish(settings: Settings, endpoints: Endpoints) -> None:
+    check_access(at(settings, endpoints))
     apply_team(at(settings, endpoints), team_dir(settings))
 
 

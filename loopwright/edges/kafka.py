@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from loopwright.edges.platform.ports import HOST, read_ports
 from loopwright.edges.translate import KAFKA, kafka_error
-from loopwright.errors import LoopwrightError, Retryable, Unreachable
+from loopwright.errors import LoopwrightError, NotFound, Retryable, Unreachable
 from loopwright.settings import Settings
 from loopwright.step import Emit, Record
 
@@ -68,10 +68,14 @@ def _translate(error: ck.KafkaError, what: str, settings: Settings) -> Loopwrigh
 
 
 class Producer:
-    """Sends records and waits until the brokers have them (acks=all, idempotent). Safe to share between threads; made on first use."""
+    """Sends records and waits until the brokers have them (acks=all, idempotent). Safe to share between threads; made on first use.
+
+    Waits 30 s at most, or as long as `delivery.timeout.ms` in the client settings says.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._patience_s = float(settings.kafka.client.get("delivery.timeout.ms", _SEND_DEADLINE_S * 1000)) / 1000
         self._client: ck.Producer | None = None
 
     def open(self) -> ck.Producer:
@@ -80,11 +84,11 @@ class Producer:
             config = client_config(self._settings) | {"acks": "all", "enable.idempotence": True, "linger.ms": 0}
             config["partitioner"] = "murmur2_random"  # as the Java clients do: a workflow's records share a partition whoever writes them
             with _translated("the Kafka client cannot be made", self._settings):
-                self._client = ck.Producer(config | {"delivery.timeout.ms": int(_SEND_DEADLINE_S * 1000)})
+                self._client = ck.Producer(config | {"delivery.timeout.ms": int(self._patience_s * 1000)})
         return self._client
 
     def send(self, topic: str, key: bytes, value: bytes | None, headers: Mapping[str, bytes] | None = None) -> None:
-        """Write one record (value None: a tombstone) and wait at most 30 s for the acknowledgement. Raises by the table in `translate`."""
+        """Write one record (value None: a tombstone) and wait for the acknowledgement. Raises by the table in `translate`."""
         self._send([(topic, key, value, dict(headers or {}))])
 
     def send_many(self, emits: Iterable[Emit]) -> None:
@@ -103,17 +107,22 @@ class Producer:
 
     def _send(self, records: Sequence[tuple[str, bytes, bytes | None, dict[str, bytes]]]) -> None:
         client, delivery = self.open(), _Delivery()
-        deadline = time.monotonic() + _SEND_DEADLINE_S
+        deadline = time.monotonic() + self._patience_s
         topics = ", ".join(sorted({r[0] for r in records}))
         with _translated(f"a record could not be written to {topics}", self._settings):
-            for topic, key, value, headers in records:
-                self._queue(client, deadline, topic, value, key, list(headers.items()), delivery)
-        while delivery.done < len(records) and time.monotonic() < deadline + 1:
-            client.poll(0.05)
+            try:
+                for topic, key, value, headers in records:
+                    self._queue(client, deadline, topic, value, key, list(headers.items()), delivery)
+                while delivery.done < len(records) and time.monotonic() < deadline + 1:
+                    client.poll(0.05)
+            except ck.KafkaException as error:
+                if error.args[0].fatal():  # such as a missing right to write: this client never sends again, the next one may
+                    self.close()
+                raise
         if delivery.failed is not None:
             raise _translate(delivery.failed, f"a record could not be written to {topics}", self._settings)
         if delivery.done < len(records):
-            raise Unreachable(f"{topics}: no acknowledgement within {_SEND_DEADLINE_S:.0f} s", bootstrap_servers(self._settings), _UP)
+            raise Unreachable(f"{topics}: no acknowledgement within {self._patience_s:g} s", bootstrap_servers(self._settings), _UP)
 
     def _queue(self, client: ck.Producer, deadline: float, *record: Any) -> None:
         topic, value, key, headers, delivery = record
@@ -140,16 +149,43 @@ class _Delivery:
 
 
 def reachable(settings: Settings) -> None:
-    """Return when a broker answers; raise Unreachable within about five seconds otherwise."""
-    with _translated("Kafka does not answer", settings):
-        AdminClient(client_config(settings)).list_topics(timeout=_METADATA_DEADLINE_S)
+    """Return when a broker answers; raise Unreachable within about five seconds otherwise, InvalidSettings where it lets us not in."""
+    _listed(settings)
 
 
 def topics(settings: Settings) -> dict[str, int]:
-    """The topics' names and their numbers of partitions."""
-    with _translated("Kafka does not answer", settings):
-        listed = AdminClient(client_config(settings)).list_topics(timeout=_METADATA_DEADLINE_S).topics
-    return {name: len(topic.partitions) for name, topic in listed.items()}
+    """The topics' names and their numbers of partitions. Such that this user may not know of are left out. Raises as `reachable`."""
+    return {name: len(topic.partitions) for name, topic in _listed(settings).topics.items()}
+
+
+def present(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Those of the topics that are there. Raises InvalidSettings for one that is closed to this user, else as `reachable`."""
+    there = topics(settings)
+    return [name for name in names if name in there or _opened(settings, name)]
+
+
+def _opened(settings: Settings, topic: str) -> bool:
+    """Whether a topic that was not listed is there after all; one that is closed to this user is never listed."""
+    if not settings.kafka.client:
+        return False
+    error = _listed(settings, topic).topics[topic].error
+    if error is not None and error.code() == ck.KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise _translate(error, f"topic {topic} cannot be read", settings)
+    return error is None
+
+
+def _listed(settings: Settings, topic: str | None = None) -> Any:
+    """What the brokers tell of all topics, or of one."""
+    refused: list[ck.KafkaError] = []
+    config: dict[str, Any] = {**client_config(settings), "error_cb": refused.append}
+    with _translated("the Kafka client cannot be made", settings):
+        client = AdminClient(config)
+    try:
+        return client.list_topics(topic, timeout=_METADATA_DEADLINE_S) if topic else client.list_topics(timeout=_METADATA_DEADLINE_S)
+    except ck.KafkaException as error:
+        client.poll(0)  # a login that was refused is told by callback alone; the call itself just takes too long
+        logins = [one for one in refused if one.code() == ck.KafkaError._AUTHENTICATION]
+        raise _translate((logins or error.args)[0], "Kafka does not answer", settings) from error
 
 
 @dataclass(frozen=True)
@@ -249,6 +285,7 @@ def _positions(
     """(topic, partition) -> (first offset to read, offset after the last)."""
     there = topics(settings)
     for missing in [name for name in names if name not in there]:
+        _opened(settings, missing)
         raise kafka_error("UNKNOWN_TOPIC_OR_PART", "no such topic", f"topic {missing} is not there", bootstrap_servers(settings))
     parts = [ck.TopicPartition(name, p) for name in dict.fromkeys(names) for p in range(there[name])]
     marks = {(p.topic, p.partition): _watermarks(consumer, p) for p in parts}
@@ -260,13 +297,16 @@ def _positions(
 
 
 def _watermarks(consumer: ck.Consumer, at: ck.TopicPartition) -> tuple[int, int]:
-    """Where a partition begins and ends. One that was made a moment ago may have no leader yet: that is waited for."""
+    """Where a partition of a topic that is there begins and ends.
+
+    One that was made a moment ago, or whose broker has just come back, may be unknown or have no leader yet: that is waited for.
+    """
     deadline = time.monotonic() + _METADATA_DEADLINE_S
     while True:
         try:
             low, high = consumer.get_watermark_offsets(at, timeout=_METADATA_DEADLINE_S)
         except ck.KafkaException as error:
-            if KAFKA.get(error.args[0].name()) is not Retryable or time.monotonic() > deadline:
+            if KAFKA.get(error.args[0].name()) not in (Retryable, NotFound) or time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_S)
         else:

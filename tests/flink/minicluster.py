@@ -20,7 +20,7 @@ from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
 from udfs.rows import DEFINITION, OUTPUT, RECORD
 from udfs.uids import named
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 
 
 def until(what: str, holds: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
@@ -61,6 +61,11 @@ class MiniCluster:
 
     def status(self, job: Any) -> str:
         return str(self._cluster.getJobStatus(job).get().name())
+
+    def restarts(self, job: Any) -> int:
+        """How often the job was restarted."""
+        said = requests.get(f"{self._cluster.getRestAddress().get()}/jobs/{job}/metrics", {"get": "numRestarts"}, timeout=5).json()
+        return int(float(said[0]["value"])) if said else 0
 
     def checkpoint(self, job: Any) -> None:
         full = self._jvm.org.apache.flink.core.execution.CheckpointType.FULL

@@ -30,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PATH = ["lead-ingestion", "lead-scoring", "active-outreach", "send-email"]
 
 
+def start_of(workflow: str, document: dict[str, Any]) -> Message:
+    return Message(workflow, schemas.STARTED, "/test", workflow, {"document": document})
+
+
 class Orchestra:
     """The job, the agents and the model of one test."""
 

@@ -10,22 +10,18 @@ import pytest
 from loopwright import schemas
 from loopwright.edges.kafka import ensure_topics
 from loopwright.edges.topics import topic_specs
-from loopwright.message import Message, encode
+from loopwright.message import encode
 from loopwright.settings import Settings, Topics
 from loopwright.step import Emit
 from loopwright.testing.agent_behaviours import answering, hanging
 from loopwright.testing.keyword_model import enums_of, schema_of
 from loopwright.testing.model_server import ModelServer
 from tests.flink.minicluster import until
-from tests.flink.orchestra import PATH, Orchestra
+from tests.flink.orchestra import PATH, Orchestra, start_of
 from tests.unit.sdr_team import LEAD, MAIL, OUTPUTS
 
 HOT = "hot"
 OTHERS = 40
-
-
-def start_of(workflow: str, document: dict[str, Any]) -> Message:
-    return Message(workflow, schemas.STARTED, "/test", workflow, {"document": document})
 
 
 def delays(orchestra: Orchestra, workflows: set[str]) -> list[int]:

@@ -125,7 +125,9 @@ def _failures() -> dict[str, str]:
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "100 ms",
         "restart-strategy.exponential-delay.max-backoff": "2 s",
-        "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
+        # A job that has lived for half a minute can run: failures are counted anew. While Kafka is away each attempt lives a minute (so
+        # long the sources wait for it): however long that lasts, the job is there when Kafka is back
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "30 s",
         # bounded: a job that can never run must fail visibly, not restart for ever
         "restart-strategy.exponential-delay.attempts-before-reset-backoff": "30",
     }
