@@ -19,6 +19,7 @@ from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from loopwright.edges.background import Lane, Outcome
+from loopwright.masking import masked
 from loopwright.step import Call, Decider, Performer, Step
 from udfs.host import ThreadHost, host_of
 from udfs.logs import detour_python_threads, pass_on
@@ -188,7 +189,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
 
     def _finish(self, outcome: Outcome) -> Iterator[Row]:
         if outcome.fault:
-            raise RuntimeError(f"{self._name}: call {outcome.call_id} of {outcome.key} broke its performer: {outcome.fault}")
+            raise RuntimeError(f"{self._name}: call {outcome.call_id} of {outcome.key} broke its performer: {masked(outcome.fault)}")
         key = outcome.key
         self._outstanding -= 1
         self._in_flight[key].discard(outcome.call_id)
@@ -209,9 +210,10 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         now = max(_now(), fired_ms)
         try:
             step = ask(state, now)
-        except Exception:
+        except Exception as error:
             log.exception("%s: the decider raised for key %s", self._name, key)
-            raise
+            said = masked(f"{type(error).__name__}: {error}")  # Flink logs what is raised here as it is
+            raise RuntimeError(f"{self._name}: the decider raised for key {key}: {said}") from None
         for call in step.calls:
             self._start(key, call)
         wanted = self._wanted(key, step, now)

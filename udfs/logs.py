@@ -9,6 +9,8 @@ import logging
 import threading
 from collections import deque
 
+from loopwright.process_log import mask_logs
+
 _MOST = 1000  # records put aside; of more, the oldest are lost
 _put_aside: deque[tuple[logging.Handler, logging.LogRecord]] = deque(maxlen=_MOST)
 
@@ -30,7 +32,11 @@ class _Detour(logging.Filter):
 
 
 def detour_python_threads(level: int = logging.INFO) -> None:
-    """Set up the detour, once per interpreter, for the handlers that call into Java; other handlers are left as they are."""
+    """Set up the detour, once per interpreter, for the handlers that call into Java; other handlers are left as they are.
+
+    From then on nothing is logged unmasked, whichever handler takes it.
+    """
+    mask_logs()
     root = logging.getLogger()
     for handler in root.handlers:
         if type(handler).__module__.startswith("pemja") and not any(isinstance(f, _Detour) for f in handler.filters):

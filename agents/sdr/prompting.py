@@ -7,6 +7,7 @@ import orjson
 
 from loopwright.agent import Agent, Task
 from loopwright.errors import LoopwrightError
+from loopwright.masking import MASK, masked
 from loopwright.settings import Settings
 
 if TYPE_CHECKING:  # the client library takes half a second to import, which those without a model need not wait for
@@ -41,7 +42,7 @@ class Prompter:
         """The model's output for `data`, valid under the agent's output contract. Raises Unanswered; counts the tokens either way."""
         if self._client is None:
             raise Unanswered("no model is configured", "LOOPWRIGHT_LLM_BASE_URL is empty")
-        text = orjson.dumps(data).decode().replace("</data>", "")
+        text = shown(agent, data).replace("</data>", "")
         messages = [{"role": "system", "content": f"{role} {RULES}"}, {"role": "user", "content": f"<data>{text}</data>"}]
         schema, why = plain(agent.definition.output), ""
         try:
@@ -58,6 +59,12 @@ class Prompter:
         except TimeoutError as error:
             raise Unanswered("the model gave no answer", f"nothing usable within {TOTAL_S:g} s") from error
         raise Unanswered("the model's answer cannot be used", why)
+
+
+def shown(agent: Agent, data: dict[str, Any]) -> str:
+    """The data as a model is shown it: without what the agent's contract calls sensitive, and without what looks like a secret."""
+    told = {name: MASK if name in agent.input.sensitive else value for name, value in data.items()}
+    return masked(orjson.dumps(told).decode())
 
 
 def _client(settings: Settings) -> "ModelClient":

@@ -1,7 +1,6 @@
 """Serves the five SDR agents in one process: `python -m agents.sdr.serve --port 8801 --outbox DIR --state DIR`."""
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from agents.sdr.send_email import send_email
 from agents.sdr.writing import active_outreach, nurture_campaign
 from loopwright.agent import Agent, serve
 from loopwright.errors import LoopwrightError
+from loopwright.masking import masked
+from loopwright.process_log import log_to_stderr
 from loopwright.settings import Settings, read_settings
 
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--state", type=Path, default=None, help="where the Idempotency-Key store is (default: run/agents in the state folder)"
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     try:
         settings = read_settings()
         outbox = (options.outbox or settings.home / "outbox").resolve()
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prompter = Prompter(settings)
         serve(team(settings, prompter, outbox), options.port, options.host, state, closing=prompter.close)
     except LoopwrightError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{masked(str(error))}\n")
         return error.exit_code
     return 0
 

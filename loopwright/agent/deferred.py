@@ -19,9 +19,9 @@ from loopwright.agent.incoming import Incoming
 from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
 from loopwright.agent.work import input_problem
-from loopwright.edges.http_post import Poster
+from loopwright.edges.http_post import REMEDY, Poster
 from loopwright.edges.signing import Signer, message_id
-from loopwright.errors import Unreachable
+from loopwright.errors import Terminal, Unreachable
 from loopwright.retry import backoff_ms
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ class DeferredDesk:
         if not incoming.callback:
             detail = f"{self.agent.definition.ref} replies later; send the header loopwright-callback with the URL for the reply."
             return problem(400, "callback", "The callback address is missing", detail)
+        unwanted = self._poster.refused(incoming.callback)
+        if unwanted:
+            return problem(400, "callback", "The callback address is refused", f"{unwanted}; {REMEDY}.")
         name, key, request = self.agent.name, incoming.key, incoming.to_json()
         cause, lease_ms = cause_of(incoming), self._lease_ms
         standing = await self._shelf.ask(lambda store: store.begin(name, key, incoming.fingerprint, lease_ms, request, cause))
@@ -131,6 +134,9 @@ class DeferredDesk:
         except Unreachable as error:
             log.warning("%s: %s", incoming.callback, error.why)
             return False
+        except Terminal as error:
+            log.error("%s: %s", incoming.callback, error.why)
+            return True
         if posted.status == 401 and "urn:loopwright:replayed" in posted.text:
             return True  # an attempt whose answer was lost arrived
         if not posted.taken:

@@ -12,7 +12,7 @@ from loopwright.agent.incoming import Incoming
 from loopwright.agent.task import Report, Task
 from loopwright.edges.http_post import Poster
 from loopwright.edges.signing import Signer, message_id
-from loopwright.errors import Unreachable
+from loopwright.errors import LoopwrightError
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 200
@@ -78,7 +78,7 @@ class Reporter:
                 continue
             try:
                 posted = await self._poster.post(url, body, signer.headers(body, message_id()), POST_TIMEOUT_MS)
-            except Unreachable as error:
+            except LoopwrightError as error:
                 log.debug("progress is not taken: %s", error.why)
                 resting_until = time.monotonic() + REST_S
             else:

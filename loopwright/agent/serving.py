@@ -33,6 +33,7 @@ from loopwright.edges.http_post import Poster
 from loopwright.edges.secrets import SecretsFile
 from loopwright.edges.signing import Signer
 from loopwright.errors import InvalidDefinition, PlatformFailed
+from loopwright.process_log import mask_logs
 from loopwright.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,9 @@ def create_app(
     closing: Closing | None = None,
     secrets: SecretsFile | None = None,
     store: str = "",
+    *,
+    callback_hosts: Sequence[str] = (),
+    loopback: bool = True,
 ) -> FastAPI:
     """The application that serves `agents`, each at the path of its endpoint.
 
@@ -57,12 +61,14 @@ def create_app(
     folder `state`. Processes that serve the same agents share it. `closing` is awaited when the application ends. `secrets` sign what the
     agents send; by default the file that the settings name, or the local platform's. Raises InvalidDefinition where two agents share a path
     or one has no handler.
+
+    Callbacks and progress go where the caller says: to `callback_hosts` alone where any are named, to this machine only with `loopback`.
     """
     _check(agents)
     known = secrets or own_secrets()
     doors = {agent.name: Door(agent, known) for agent in agents}
     store = store or read_settings().agent_store.get_secret_value() or str(state / FILE)
-    staff = Staff(agents, store, lease_ms, closing, known)
+    staff = Staff(agents, store, lease_ms, closing, known, Poster(callback_hosts, loopback))
     app = FastAPI(title="Loopwright agents", lifespan=staff.lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(HTTPException, http_problem)
     for agent in agents:
@@ -84,13 +90,17 @@ def serve(
     *,
     store: str = "",
     tls: Tls | None = None,
+    callback_hosts: Sequence[str] = (),
 ) -> None:
     """Serve `agents` until the process is told to stop, over https with `tls`; see `create_app`.
 
+    Agents that listen on loopback alone may post their replies to this machine; others not, unless `callback_hosts` names it.
     Raises PlatformFailed where the port is taken, InvalidSettings where an agent is to be called with proof that could not be checked.
     """
     check_certificates(agents, tls)
-    run_app(create_app(agents, state, body_bytes, closing=closing, store=store), port, host, tls)
+    local = host in ("127.0.0.1", "localhost", "::1")
+    app = create_app(agents, state, body_bytes, closing=closing, store=store, callback_hosts=callback_hosts, loopback=local)
+    run_app(app, port, host, tls)
 
 
 def own_secrets() -> SecretsFile | None:
@@ -116,9 +126,9 @@ def run_app(app: FastAPI, port: int, host: str = "127.0.0.1", tls: Tls | None = 
     except OSError as error:
         why = f"{host}:{port}: {error.strerror or error}"
         raise PlatformFailed("the port cannot be listened on", why, "stop what uses it, or choose another with --port") from error
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=10, server_header=False, **tls_options(tls)
-    )
+    mask_logs()
+    options: Any = {"log_level": "warning", "access_log": False, "log_config": None, "server_header": False, **tls_options(tls)}
+    config = uvicorn.Config(app, timeout_graceful_shutdown=10, **options)
     log.info("listening on %s://%s:%d", "https" if tls else "http", *listening.getsockname()[:2])
     with listening, suppress(KeyboardInterrupt):
         asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
@@ -128,9 +138,10 @@ class Staff:
     """The agents' desks and what they share; open while the application runs."""
 
     def __init__(
-        self, agents: Sequence[Agent], store: str, lease_ms: int, closing: Closing | None, secrets: SecretsFile | None = None
+        self, agents: Sequence[Agent], store: str, lease_ms: int, closing: Closing | None, secrets: SecretsFile | None, poster: Poster
     ) -> None:
         self._agents = agents
+        self._poster = poster
         self._secrets = secrets
         self._store = store
         self._lease_ms = lease_ms
@@ -141,7 +152,7 @@ class Staff:
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Open the store and the client, take up unfinished work; close all at the end."""
         shelf = Shelf(open_store(self._store))
-        poster = Poster()
+        poster = self._poster
         reporter = Reporter(poster)
         await poster.open()
         await reporter.open()

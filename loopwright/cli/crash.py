@@ -5,11 +5,12 @@ import traceback
 from pathlib import Path
 
 from loopwright.errors import LoopwrightError, Terminal
+from loopwright.masking import masked
 
 
 def keep_traceback(error: Exception) -> LoopwrightError:
     """Write the traceback of `error` to the state folder's logs, or to a temporary file; the error to show says where."""
-    text = "".join(traceback.format_exception(error))
+    text = masked("".join(traceback.format_exception(error)))
     try:
         from loopwright.settings import read_settings
 
@@ -21,7 +22,7 @@ def keep_traceback(error: Exception) -> LoopwrightError:
         with tempfile.NamedTemporaryFile("w", prefix="loopwright-error-", suffix=".log", delete=False) as kept:
             kept.write(text)
         file = Path(kept.name)
-    why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    why = masked(f"{type(error).__name__}: {' '.join(str(error).split())}")[:300]
     return Terminal(
         "loopwright met an error that it did not foresee", why, f"the traceback is in {file}; please report it with what you did"
     )

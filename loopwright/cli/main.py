@@ -12,6 +12,8 @@ import typer
 
 from loopwright.cli.keys import app as keys_app
 from loopwright.errors import LoopwrightError
+from loopwright.masking import masked
+from loopwright.process_log import mask_logs
 
 if TYPE_CHECKING:
     from loopwright.settings import Settings
@@ -333,6 +335,7 @@ def agents_apply(
 
 def main() -> None:
     """The entry point: run the command, and turn every error into a message and an exit code."""
+    mask_logs()
     try:
         app()
     except LoopwrightError as error:
@@ -350,7 +353,8 @@ def _report(error: LoopwrightError) -> int:
     if "--json" in sys.argv:
         import orjson
 
-        sys.stdout.write(orjson.dumps(error.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
+        told = {name: masked(said) for name, said in error.as_dict().items()}
+        sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
         return error.exit_code
     from rich.text import Text
 
@@ -365,7 +369,7 @@ def _report(error: LoopwrightError) -> int:
 
 
 def _clean(said: str) -> str:
-    """Several lines, each made safe for a terminal."""
+    """Several lines, each made safe for a terminal, without secrets."""
     from loopwright.cli.show import clean
 
-    return "\n".join(clean(line) for line in said.split("\n"))
+    return "\n".join(clean(line) for line in masked(said).split("\n"))

@@ -3,15 +3,18 @@ was looked at gains nothing: names are judged when they are resolved, and every 
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
-from loopwright.registry.addresses import Network, Refusal, network_of, refusal
+from loopwright.registry.addresses import Refusal, network_of, refusal
 
 REMEDY = "correct the endpoint, or publish a version of the definition with"
+
+
+Judge = Callable[[str], Refusal | None]
 
 
 class AddressRefused(Exception):
@@ -21,9 +24,9 @@ class AddressRefused(Exception):
 class GuardedResolver(AbstractResolver):
     """Another resolver's answers without the addresses that are never called; AddressRefused when none is left."""
 
-    def __init__(self, inner: AbstractResolver, allowed: tuple[Network, ...]) -> None:
+    def __init__(self, inner: AbstractResolver, judge: Judge) -> None:
         self._inner = inner
-        self._allowed = allowed
+        self._judge = judge
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """The addresses of `host` that may be called."""
@@ -31,7 +34,7 @@ class GuardedResolver(AbstractResolver):
         kept: list[ResolveResult] = []
         reasons: list[AddressRefused] = []
         for result in found:
-            refused = refusal(result["host"], self._allowed)
+            refused = self._judge(result["host"])
             if refused is None:
                 kept.append(result)
             else:
@@ -51,16 +54,21 @@ def guarded_connector(allow: Iterable[str], resolver: AbstractResolver | None, k
     Its open connections were judged with `allow`: calls with another list need a connector of their own.
     """
     allowed = tuple(network_of(text) for text in allow)
+    return judged_connector(lambda address: refusal(address, allowed), resolver, keepalive_s)
+
+
+def judged_connector(judge: Judge, resolver: AbstractResolver | None, keepalive_s: float, limit: int = 0) -> aiohttp.TCPConnector:
+    """A connector that connects to nothing that `judge` refuses, by at most `limit` connections (0: any number). Needs a running loop."""
 
     def made(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
-        refused = refusal(str(address[0]), allowed)
+        refused = judge(str(address[0]))
         if refused is not None:
             raise _refused(f"the endpoint is at {address[0]}", refused)
         return socket.socket(family, kind, protocol)
 
-    guarded = GuardedResolver(resolver or aiohttp.ThreadedResolver(), allowed)
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive_s, resolver=guarded, socket_factory=made)
+    guarded = GuardedResolver(resolver or aiohttp.ThreadedResolver(), judge)
+    return aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_s, resolver=guarded, socket_factory=made)
 
 
 def _refused(what: str, refused: Refusal) -> AddressRefused:

@@ -4,14 +4,17 @@ import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 
+from loopwright.masking import masked
+
 LONGEST_MESSAGE = 300
 
 
 def said(text: object, secrets: Iterable[str] = ()) -> str:
-    """`text` on one line of at most 300 characters, with each of the secrets masked."""
+    """`text` on one line of at most 300 characters, with each of `secrets` and whatever looks like one masked."""
     line = " ".join(unicode(str(text)).split())
     for secret in secrets:
         line = line.replace(secret, "***") if secret else line
+    line = masked(line)
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 

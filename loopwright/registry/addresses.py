@@ -35,8 +35,8 @@ class Refusal:
     opened_by: str
 
 
-def refusal(address: str, allowed: Iterable[Network] = ()) -> Refusal | None:
-    """Why nothing may connect to `address`; None where it may. Never raises.
+def refusal(address: str, allowed: Iterable[Network] = (), loopback: bool = True) -> Refusal | None:
+    """Why nothing may connect to `address`; None where it may, with `loopback` to this machine too. Never raises.
 
     What stands in one of the networks `allowed` may, but a metadata address only where it is named by itself (/32 or /128).
     An IPv4 address inside an IPv6 one (mapped, NAT64, 6to4, Teredo) is judged as well.
@@ -46,7 +46,7 @@ def refusal(address: str, allowed: Iterable[Network] = ()) -> Refusal | None:
     except ValueError:
         return Refusal("no IP address", "")
     networks = tuple(allowed)
-    found = ((face, _kind(face)) for face in faces)
+    found = ((face, _kind(face, loopback)) for face in faces)
     return next((Refusal(kind, str(ip_network(face))) for face, kind in found if kind and not _opened(face, networks)), None)
 
 
@@ -54,9 +54,11 @@ def _opened(face: Address, networks: tuple[Network, ...]) -> bool:
     return any(face in network and (face not in METADATA or network.num_addresses == 1) for network in networks)
 
 
-def _kind(face: Address) -> str | None:
+def _kind(face: Address, loopback: bool) -> str | None:
     if face in METADATA:
         return "a cloud's metadata address"
+    if face.is_loopback and not loopback:
+        return "an address of this machine itself"
     kind = next((kind for network, kind in NEVER if face in network), None)
     if kind is None and face.version == 6 and not any(face in network for network in _USED):
         return "a reserved address"

@@ -27,6 +27,8 @@ from loopwright.edges.kafka import Producer
 from loopwright.edges.secrets import SecretsFile
 from loopwright.edges.signing import Signed
 from loopwright.errors import InvalidSettings, LoopwrightError, Retryable
+from loopwright.masking import masked
+from loopwright.process_log import log_to_stderr
 from loopwright.registry.contract import Contract
 from loopwright.settings import Settings, read_settings
 from loopwright.step import Emit
@@ -224,13 +226,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8800)
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     try:
         settings = read_settings()
         sender = SealingSender(Producer(settings), LiveEntrance(settings), settings)
         run_app(create_app(settings, sender), options.port, options.host)
     except LoopwrightError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{masked(str(error))}\n")
         return error.exit_code
     return 0
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.masking import masked
 from loopwright.message import Message, emitted, record_id
 from loopwright.registry.contract import Contract
 from loopwright.schemas import CALLED_BACK, PROGRESS, STARTED
@@ -71,6 +72,7 @@ def called_back(
 def progressed(topics: Topics, workflow: str, hop: int, body: Mapping[str, Any], digest: str, now_ms: int) -> Emit:
     """A report of progress; `body` keeps the contract REPORT."""
     data = {"text": "", **REPORT.project(body)}
+    data["text"] = masked(str(data["text"]))
     branch = str(data.pop("branch", ""))
     name = record_id(workflow, hop, branch, f"{PROGRESS}/{digest}")
     return emitted(topics.progress, Message(name, PROGRESS, SOURCE, workflow, data, hop=hop, branch=branch, time_ms=now_ms))

@@ -26,6 +26,7 @@ from loopwright.edges.platform.processes import Command, Processes
 from loopwright.edges.platform.restoring import PERSISTS_S, Unrestorable, restore_failure, resubmit
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError
+from loopwright.process_log import mask_logs
 
 LOOK_S, JOB_LOOK_S = 0.3, 1.0
 _REST_S, _PORTS_S, _NAMED_S = 2.0, 2.0, 5.0
@@ -180,6 +181,7 @@ def lean(part: Command) -> Command:
 def main(arguments: Sequence[str]) -> int:
     """Supervise what a plan says until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout)
+    mask_logs()
     plan = Plan.read(Path(arguments[0]))
     supervisor = Supervisor(replace(plan, parts=tuple(map(lean, plan.parts))))
     over = threading.Event()
