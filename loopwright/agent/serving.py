@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,15 @@ def _endpoint(staff: Staff, agent: Agent, door: Door, body_bytes: int) -> Callab
             answer = problem(503, "store", "The Idempotency-Key store does not answer", detail, headers={"retry-after": "1"})
         except ClientDisconnect:
             answer = problem(400, "disconnected", "The request broke off", "The body did not arrive whole.")
-        return response(answer)
+        return response(named(answer, request))
 
     return endpoint
+
+
+def named(answer: Answer, request: Request) -> Answer:
+    """The answer with the names of the call that it belongs to, where the caller gave it any: they tell him whose answer it is."""
+    names = {name: request.headers[name] for name in ("ce-workflowid", "ce-hop") if name in request.headers}
+    return replace(answer, headers={**answer.headers, **names})
 
 
 def response(answer: Answer) -> Response:

@@ -22,6 +22,7 @@ from loopwright.agent.answer import Answer
 from loopwright.agent.incoming import check_content_type, json_of, read_body, read_json
 from loopwright.agent.problems import Refused, problem
 from loopwright.agent.serving import http_problem, response, run_app
+from loopwright.dispatch.match import mismatch
 from loopwright.edges.entrance import LiveEntrance
 from loopwright.edges.kafka import Producer
 from loopwright.edges.secrets import SecretsFile
@@ -166,6 +167,10 @@ class Gateway:
         """Take the late reply of an agent."""
         body, digest, signed = await self._checked(request, CALLBACK, self._settings.limits.document_bytes)
         workflow, hop = _where(request)
+        elsewhere = mismatch({"status": 200, "headers": request.headers}, workflow, hop)
+        if elsewhere is not None:
+            detail = f"By its ce-workflowid and ce-hop {elsewhere.message}; the address is that of another call."
+            raise Refused(problem(422, "mismatched", "The reply belongs to another call", detail))
         branch = str(request.path_params["branch"])[:256]
         sender = signed.sender if signed else ""
         record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender=sender)

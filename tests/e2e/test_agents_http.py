@@ -90,6 +90,13 @@ def test_a_repeat_gets_the_stored_answer_and_runs_nothing(counted: tuple[Post, l
     assert runs == ["k"]
 
 
+def test_an_answer_says_whose_it_is_where_the_caller_said_so(counted: tuple[Post, list[str]]) -> None:
+    post, _runs = counted
+    for names in ({"ce-workflowid": "a%2Fb", "ce-hop": "3"}, {"ce-workflowid": "c", "ce-hop": "1"}, {}):
+        answer = post({"text": "hi"}, **names)
+        assert {name: answer.headers[name] for name in ("ce-workflowid", "ce-hop") if name in answer.headers} == names
+
+
 def test_a_key_with_another_payload_is_refused(counted: tuple[Post, list[str]]) -> None:
     post, runs = counted
     post({"text": "hi"})

@@ -133,6 +133,16 @@ def test_a_late_reply_becomes_a_record(base: str, log: Log) -> None:
     assert {topic for topic, *_ in log.sent} == {"agent-callbacks"}
 
 
+def test_a_late_reply_that_names_another_call_than_its_address_is_refused(base: str, log: Log) -> None:
+    for names, status in (
+        ({"ce-workflowid": "a%2Fb", "ce-hop": "3"}, 202),
+        ({"ce-workflowid": "c", "ce-hop": "3"}, 422),
+        ({"ce-workflowid": "a%2Fb", "ce-hop": "4"}, 422),
+    ):
+        assert post(base + "/callbacks/a%2Fb/3/main", {"output": {"x": 1}}, **names).status_code == status
+    assert len(log.sent) == 1
+
+
 def test_the_same_late_reply_has_the_same_id(base: str, log: Log) -> None:
     for _ in range(2):
         post(base + "/callbacks/w/3/main", {"output": {"x": 1}})

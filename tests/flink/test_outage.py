@@ -1,0 +1,64 @@
+"""The job while the model is down: nobody is parked, Kafka holds what is not taken in, everything drains afterwards."""
+
+import socket
+
+import pytest
+
+from loopwright import schemas
+from loopwright.edges.lag import lag_of
+from loopwright.message import Message
+from loopwright.settings import Circuit, Limits
+from loopwright.testing.model_server import ModelServer
+from tests.flink.minicluster import until
+from tests.flink.orchestra import PATH, Orchestra
+from tests.unit.sdr_team import LEAD
+
+FIRST, MORE, WAITING = 60, 150, 20
+QUICK = Circuit(pause_ms=200, longest_pause_ms=1000, refused_pause_ms=1000)
+
+
+def starts(name: str, count: int) -> list[Message]:
+    return [Message(f"{name}{n}", schemas.STARTED, "/test", f"{name}{n}", {"document": LEAD | {"name": name}}) for n in range(count)]
+
+
+@pytest.mark.timeout(240)
+def test_a_model_that_is_down_in_three_ways_parks_nobody_holds_kafka_back_and_everything_drains(orchestra: Orchestra) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    model = ModelServer(port=port)  # nobody listens there yet
+    limits = Limits(waiting=WAITING)
+    changes = {"llm_base_url": f"http://127.0.0.1:{port}/v1", "llm_model": "m", "circuit": QUICK, "limits": limits}
+    orchestra.settings = orchestra.settings.model_copy(update=changes)
+    topics = orchestra.settings.topics
+
+    def counter(name: str) -> int:
+        return orchestra.cluster.counters(orchestra.job, "route").get(name, 0)
+
+    def taken_in() -> int:
+        return len({m.workflow for m in orchestra.said(topics.decisions) if m.workflow.startswith("more")})
+
+    orchestra.define(*orchestra.team())
+    orchestra.run(parallelism=1)
+    orchestra.send_all(starts("first", FIRST))
+    try:
+        until("the router holds Kafka back", lambda: counter("held_back") >= 2)
+        orchestra.send_all(starts("more", MORE))
+        for behaviour in ("http-503", "http-401"):
+            seen, opened = len(model.questions), counter("circuits_opened")
+            model.behave(behaviour)
+            model.start()
+            until(f"the model answers {behaviour}", lambda seen=seen: len(model.questions) >= seen + 2)
+            until("its circuit opens again", lambda opened=opened: counter("circuits_opened") > opened)
+            model.stop()
+        assert orchestra.said(topics.results) == []
+        assert taken_in() < MORE / 2, "records are taken in one by one while nothing goes on"
+        assert lag_of(orchestra.settings, "loopwright-messages", topics.messages) > MORE / 2
+        model.behave("ok")
+        model.start()
+        results = orchestra.results(FIRST + MORE)
+    finally:
+        model.stop()
+    assert {(r.type, tuple(r.data["path"])) for r in results} == {(schemas.WORKFLOW_COMPLETED, tuple(PATH))}
+    assert [m for m in orchestra.said(topics.messages) if m.type == schemas.SETTLED] == []
+    assert orchestra.said(topics.dead_letters) == []
+    assert orchestra.verified().holds
