@@ -123,3 +123,17 @@ def test_no_route_through_a_crash_loses_a_question_that_was_put_off() -> None:
     assert outage.ended()[schemas.WORKFLOW_COMPLETED] >= COUNT  # results may repeat round a crash
     assert len({result.workflow for result in outage.simulation.read(TOPICS.results)}) == COUNT
     assert outage.ended()["parked"] == 0
+
+
+def test_a_question_from_before_questions_were_put_off_still_loads() -> None:
+    outage, rng = Outage(SETTINGS, "refused", 1), random.Random(5)
+    outage.start()
+    outage.simulation.run(rng, within_ms=10_000)
+    (key, state), *_ = outage.simulation.route.states.items()
+    old = orjson.loads(state)
+    del old["question"]["holds"], old["question"]["held_since_ms"]
+    decider, now_ms = outage.simulation.route.decider, old["question"]["due_ms"]
+    step = decider.on_wake(key, orjson.dumps(old), frozenset(), now_ms)
+    (call,) = step.calls
+    held = orjson.dumps(failure("CircuitOpen", True, 1000, held=True))
+    assert decider.on_outcome(key, step.state, call.id, held, now_ms).held
