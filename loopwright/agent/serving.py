@@ -25,7 +25,7 @@ from loopwright.agent.card import WELL_KNOWN, card, team_card
 from loopwright.agent.deferred import DeferredDesk
 from loopwright.agent.desk import LEASE_MS, Desk, Shelf
 from loopwright.agent.door import Door, Tls, check_certificates
-from loopwright.agent.idempotency import StoreUnavailable
+from loopwright.agent.idempotency import KEEP_MS, StoreUnavailable
 from loopwright.agent.idempotency.opening import FILE, open_store
 from loopwright.agent.incoming import read_call
 from loopwright.agent.problems import Refused, problem
@@ -39,7 +39,6 @@ from loopwright.settings import read_settings
 
 log = logging.getLogger(__name__)
 BODY_BYTES = 1_000_000
-KEEP_MS = 7 * 24 * 3_600_000
 Closing = Callable[[], Awaitable[None]]
 STATE = Path(".loopwright/run/agents")
 

@@ -63,6 +63,19 @@ def _millis(text: str | None, option: str) -> int | None:
         raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
 
 
+def _moment(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    import time
+
+    from loopwright.registry.durations import moment_ms
+
+    try:
+        return moment_ms(text, time.time_ns() // 1_000_000)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
+
+
 Workflow = Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")]
 LetterId = Annotated[str, typer.Argument(help="Its position, as in 0-17, or enough of the beginning of its record's id.", metavar="ID")]
 NewKey = Annotated[bool, typer.Option("--new-key", help="Give repeated calls new Idempotency-Keys: their effects happen again.")]
@@ -192,13 +205,22 @@ def trace(
 
 @app.command()
 def verify(
-    since: Annotated[str | None, typer.Option(help="Only workflows with a record that young, as in 10m.", show_default=False)] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only workflows with a record since then: 2h, or 2026-01-31T12:00:00Z.", show_default=False)
+    ] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(help="Agents' stores to ask: PATH or URL. Default: the local platform's.", metavar="STORE", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove from the logs that nothing was lost, done twice or made up; exit code 1 when something was."""
+    """Prove from the logs that nothing was lost, done twice or made up; exit code 1 when something was.
+
+    The agents' Idempotency-Key stores are the witness for effects. Give every store of an agent, or none of it.
+    """
     from loopwright.cli.verify import verify
 
-    raise typer.Exit(verify(_settings(), _millis(since, "--since"), as_json))
+    raise typer.Exit(verify(_settings(), _moment(since, "--since"), tuple(store or ()), as_json))
 
 
 @app.command()

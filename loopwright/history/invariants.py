@@ -7,14 +7,15 @@ happened which the log does not account for.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import orjson
 
 from loopwright import schemas
+from loopwright.history.findings import Clock, Finding, Invariant
 from loopwright.history.reading import Entry, Position, filed_again, read_entry, text
 from loopwright.history.replay import Life, lives_of
+from loopwright.history.witness import Kept, Witness
 from loopwright.message import Message
 from loopwright.settings import Limits, Topics
 from loopwright.step import Record
@@ -24,54 +25,9 @@ from loopwright.workflow.transitions import ENDED, OPEN, Phase
 Told = tuple[Entry, Message]
 
 
-class Invariant(StrEnum):
-    """What was broken."""
-
-    OVERDUE = "overdue"
-    SECOND_DECISION = "second-decision-acted-on"
-    NO_DECISION = "effect-without-decision"
-    DIFFERENT_OUTPUTS = "different-outputs"
-    DIFFERENT_RESULTS = "different-results"
-    NOT_OF_THE_FOLD = "result-not-of-the-fold"
-    NO_RESULT = "end-without-result"
-    NO_START = "result-without-start"
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """When the logs were read, and what is too fresh to judge. In ms.
-
-    `skew_ms`: topics are not read at one instant, so what younger records rest on may not have been seen. `patience_ms`: how long the job
-    may take over a deadline or a result, a restart included.
-    """
-
-    now_ms: int
-    skew_ms: int = 0
-    patience_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An invariant that a workflow breaks, and the records that show it. It holds from `sure_ms` on; before, more may be to come."""
-
-    workflow: str
-    invariant: Invariant
-    what: str
-    at: tuple[Position, ...]
-    sure_ms: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as JSON shows it; positions as topic-partition-offset."""
-        return {
-            "workflow": self.workflow,
-            "invariant": self.invariant.value,
-            "what": self.what,
-            "records": [position.name for position in self.at],
-        }
-
-
 COUNTED = ("workflows", "completed", "failed", "refused", "cancelled", "parked", "open")
 ALSO_COUNTED = ("duplicates_fenced", "later_decisions_ignored", "too_fresh", "not_kept")
+NEVER_MS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +35,14 @@ class Report:
     """What is broken, and how many of everything there are.
 
     `counts` has workflows by how they stand, duplicates that changed nothing, later decisions that were ignored, what is too fresh to
-    judge, and workflows of which the logs have dropped a part (they are not judged). `dead_letters` are counted by cause.
+    judge, and workflows of which the logs have dropped a part (they are not judged). `dead_letters` are counted by cause, `witness` counts
+    the executions in the agents' stores; it is empty where none were asked.
     """
 
     findings: tuple[Finding, ...]
     counts: dict[str, int]
     dead_letters: dict[str, int] = field(default_factory=dict)
+    witness: dict[str, int] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -94,7 +52,8 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON shows it."""
         broken = [finding.as_dict() for finding in self.findings]
-        return {"holds": self.holds, "broken": broken, "counts": self.counts, "dead_letters": self.dead_letters}
+        body = {"holds": self.holds, "broken": broken, "counts": self.counts, "dead_letters": self.dead_letters}
+        return body | ({"witness": self.witness} if self.witness else {})
 
 
 class Evidence:
@@ -104,6 +63,7 @@ class Evidence:
         self._topics, self._limits, self._default_team = topics, limits, default_team
         self._entries: dict[str, dict[Position, Entry]] = {}
         self._lowest: dict[tuple[str, int], tuple[int, int]] = {}
+        self._first_ms = NEVER_MS
 
     def extend(self, records: Iterable[Record]) -> None:
         """Take in records. Never raises for what is in them."""
@@ -113,12 +73,14 @@ class Evidence:
                 continue
             place, first = (record.topic, record.partition), (record.offset, record.timestamp_ms)
             self._lowest[place] = min(self._lowest.get(place, first), first)
+            self._first_ms = min(self._first_ms, record.timestamp_ms)
             entry = read_entry(record, self._topics, self._limits)
             if entry is not None:
                 self._entries.setdefault(entry.workflow, {})[entry.at] = entry
 
-    def report(self, clock: Clock, since_ms: int = 0) -> Report:
-        """The report on the workflows of which a record was logged at `since_ms` (since the epoch) or later."""
+    def report(self, clock: Clock, since_ms: int = 0, witness: Witness | None = None) -> Report:
+        """The report on the workflows of which a record was logged at `since_ms` (since the epoch) or later, with the agents' stores as
+        `witness` where they were asked."""
         counts: Counter[str] = Counter(dict.fromkeys(COUNTED + ALSO_COUNTED, 0))
         letters: dict[str, str] = {}
         findings: list[Finding] = []
@@ -126,17 +88,28 @@ class Evidence:
         for workflow in sorted(self._entries):
             entries = _in_log_order(self._entries[workflow].values())
             if max((entry.logged_ms for entry in entries), default=0) < since_ms:
+                if witness:
+                    witness.skip(workflow)
                 continue
             letters |= {letter.id: text(letter.data.get("cause")) for _, letter in _told(entries, self._topics.dead_letters)}
-            for life in self._lives(workflow, entries):
+            lives = self._lives(workflow, entries)
+            for life in lives:
                 counts.update(_counts(life))
                 if life.began_ms <= kept_from_ms:
                     counts["not_kept"] += bool(life.state or life.answers or life.decisions or life.results)
                 else:
                     findings += _broken(life, clock)
+            if witness and any(life.began_ms <= kept_from_ms for life in lives):
+                witness.skip(workflow)
+            elif witness:
+                findings += witness.examine(workflow, lives, clock)
+        told: dict[str, int] = {}
+        if witness:
+            unheard, told = witness.rest(Kept(self._first_ms, kept_from_ms), clock, since_ms)
+            findings += unheard
         counts["too_fresh"] = sum(finding.sure_ms > clock.now_ms for finding in findings)
         sure = tuple(finding for finding in findings if finding.sure_ms <= clock.now_ms)
-        return Report(sure, dict(counts), dict(sorted(Counter(letters.values()).items())))
+        return Report(sure, dict(counts), dict(sorted(Counter(letters.values()).items())), told)
 
     def _lives(self, workflow: str, entries: Sequence[Entry]) -> list[Life]:
         messages = [entry for entry in entries if entry.at.topic == self._topics.messages]

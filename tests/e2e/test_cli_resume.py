@@ -13,11 +13,12 @@ DECIDED = {"outcome": "dispatch", "strategy": "only-candidate", "targets": [TARG
 REPLIED = {"agent": "greeter", "version": 1, "branch": "0", "attempts": 1, "pins": {"greeter": 1}, "decision": {}, "input_hash": "ab" * 8}
 
 
-def work(broker: Broker, workflow: str, *, end: bool = True) -> None:
+def work(broker: Broker, workflow: str, *, end: bool = True, agent: str = "greeter") -> None:
     """The log of a workflow that one agent worked."""
     broker.say(TOPICS.messages, schemas.STARTED, workflow, 0, {"document": {"name": "Ada"}, "team": "t1"})
-    broker.say(TOPICS.decisions, schemas.DECIDED, workflow, 1, DECIDED)
-    broker.say(TOPICS.messages, schemas.REPLIED, workflow, 1, {**REPLIED, "output": {"greeting": "Hi"}, "next": "continue"})
+    broker.say(TOPICS.decisions, schemas.DECIDED, workflow, 1, {**DECIDED, "targets": [{**TARGET, "agent": agent}]})
+    reply = {**REPLIED, "agent": agent, "output": {"greeting": "Hi"}, "next": "continue"}
+    broker.say(TOPICS.messages, schemas.REPLIED, workflow, 1, reply)
     if end:
         broker.say(TOPICS.messages, schemas.SETTLED, workflow, 2, {"outcome": "complete", "reason": "done"})
 

@@ -15,7 +15,8 @@ from loopwright.cli.logs import topics_of
 from loopwright.cli.verify import PATIENCE_MS, SKEW_MS
 from loopwright.edges.kafka import Producer, read_all
 from loopwright.edges.platform.jars import Jars
-from loopwright.history.invariants import Clock, Evidence, Report
+from loopwright.history.findings import Clock
+from loopwright.history.invariants import Evidence, Report
 from loopwright.message import Message, emitted, encode, read
 from loopwright.registry.definition import AgentDefinition
 from loopwright.registry.loading import load_team

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright import schemas
-from loopwright.history.invariants import Clock, Evidence, Invariant, Report
+from loopwright.history.findings import Clock, Invariant
+from loopwright.history.invariants import Evidence, Report
 from loopwright.message import Message, encode, read
 from loopwright.settings import Limits, Settings
 from loopwright.step import Record

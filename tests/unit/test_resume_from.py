@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from loopwright import schemas
 from loopwright.errors import Conflict, NotFound
-from loopwright.history.invariants import Clock, Evidence
+from loopwright.history.findings import Clock
+from loopwright.history.invariants import Evidence
 from loopwright.history.rerun import rerun
 from loopwright.history.timeline import Timeline
 from loopwright.history.view import Status, WorkflowView

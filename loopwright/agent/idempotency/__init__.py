@@ -13,6 +13,8 @@ from typing import Protocol
 
 from loopwright.errors import Retryable
 
+KEEP_MS = 7 * 24 * 3_600_000  # an answer is kept at least so long
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -72,7 +74,9 @@ class Execution:
 
 
 class StoreUnavailable(Retryable):
-    """The store does not answer, or cannot be written."""
+    """The store does not answer, or cannot be read or written."""
+
+    exit_code = 3
 
 
 class IdempotencyStore(Protocol):

@@ -42,19 +42,23 @@ class _Statements:
 
 
 class PostgresStore(SqlStore):
-    """Implements `IdempotencyStore`. Times come from `clock` where one is given, in ms since the epoch. Raises StoreUnavailable."""
+    """Implements `IdempotencyStore`. Times come from `clock` where one is given, in ms since the epoch. Raises StoreUnavailable.
+
+    With `reading` the table has to be there, and is never changed: for who looks at the executions alone.
+    """
 
     table = "loopwright_calls"
     lock = " FOR UPDATE"
     lock_free = " FOR UPDATE SKIP LOCKED"
 
-    def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
+    def __init__(self, url: str, clock: Callable[[], int] | None = None, reading: bool = False) -> None:
         super().__init__()
         self._url, self._clock = url, clock
         self._connection: psycopg.Connection[Any] | None = None
-        with self.transaction() as db:
-            db.execute(MAKING)
-            db.execute(SCHEMA)
+        if not reading:
+            with self.transaction() as db:
+                db.execute(MAKING)
+                db.execute(SCHEMA)
 
     def now(self, db: Transaction) -> int:
         """The database's time."""

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from loopwright.agent.idempotency import StoreUnavailable
 from loopwright.agent.idempotency.sql import SqlStore, Transaction
@@ -26,19 +27,29 @@ ADDED_SINCE = ("workflow TEXT NOT NULL DEFAULT ''", "hop INTEGER NOT NULL DEFAUL
 
 
 class SqliteStore(SqlStore):
-    """Implements `IdempotencyStore`. Times come from `clock`, in ms since the epoch. Raises StoreUnavailable."""
+    """Implements `IdempotencyStore`. Times come from `clock`, in ms since the epoch. Raises StoreUnavailable.
 
-    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
+    With `reading` the file has to be there, and is never changed: for who looks at the executions alone.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], int], reading: bool = False) -> None:
         super().__init__()
         self._path, self._clock = path, clock
+        self._begin = "BEGIN" if reading else "BEGIN IMMEDIATE"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(SCHEMA)
+            if not reading:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            name = f"file:{quote(str(path))}" + ("?mode=ro" if reading else "")
+            self._db = sqlite3.connect(name, timeout=30, isolation_level=None, check_same_thread=False, uri=True)
+            if not reading:
+                self._make()
         except (OSError, sqlite3.Error) as error:
             raise self._unavailable(error) from error
+
+    def _make(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(SCHEMA)
         with self.transaction() as db:
             known = {row[1] for row in db.execute("PRAGMA table_info(calls)").fetchall()}
             for column in ADDED_SINCE:
@@ -59,7 +70,7 @@ class SqliteStore(SqlStore):
         """See `SqlStore`. The file is locked from the beginning, so that what is read holds until it is written."""
         with self._guard:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute(self._begin)
                 try:
                     yield self._db
                 except BaseException:

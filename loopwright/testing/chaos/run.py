@@ -15,7 +15,8 @@ from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError, PlatformFailed
-from loopwright.history.invariants import Clock, Evidence, Report
+from loopwright.history.findings import Clock
+from loopwright.history.invariants import Evidence, Report
 from loopwright.settings import Settings
 from loopwright.testing.chaos.effects import witnessed
 from loopwright.testing.chaos.load import Load
