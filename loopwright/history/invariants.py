@@ -5,7 +5,7 @@ happened which the log does not account for.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import orjson
 
 from loopwright import schemas
 from loopwright.history.findings import Clock, Finding, Invariant
-from loopwright.history.reading import Entry, Position, filed_again, read_entry, text
+from loopwright.history.reading import Entry, Position, in_log_order, read_entry, text
 from loopwright.history.replay import Life, lives_of
 from loopwright.history.witness import Kept, Witness
 from loopwright.message import Message
@@ -86,7 +86,7 @@ class Evidence:
         findings: list[Finding] = []
         kept_from_ms = self._kept_from_ms()
         for workflow in sorted(self._entries):
-            entries = _in_log_order(self._entries[workflow].values())
+            entries = in_log_order(self._entries[workflow].values())
             if max((entry.logged_ms for entry in entries), default=0) < since_ms:
                 if witness:
                     witness.skip(workflow)
@@ -119,13 +119,6 @@ class Evidence:
     def _kept_from_ms(self) -> int:
         """The time up to which a topic has dropped records (retention); -1 where all of them are there."""
         return max((logged_ms for offset, logged_ms in self._lowest.values() if offset > 0), default=-1)
-
-
-def _in_log_order(entries: Collection[Entry]) -> list[Entry]:
-    """The entries that count, as each topic has them; a start that stood astray comes first, for it did so in another partition."""
-    astray = filed_again(entries)
-    counted = [entry for entry in entries if entry.at not in astray]
-    return sorted(counted, key=lambda entry: (not entry.astray, entry.at.partition, entry.at.offset))
 
 
 def _told(entries: Iterable[Entry], topic: str) -> list[Told]:

@@ -1,7 +1,7 @@
 """Records of any topic, as history takes them: never an exception, a record that cannot be read is an entry too."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,13 @@ def filed_again(entries: Iterable[Entry]) -> set[Position]:
     known = [(entry, entry.message) for entry in entries if entry.message is not None]
     written = {message.causation for entry, message in known if message.type == schemas.STARTED and not entry.astray}
     return {entry.at for entry, message in known if entry.astray and (message.type != schemas.STARTED or entry.at.name in written)}
+
+
+def in_log_order(entries: Collection[Entry]) -> list[Entry]:
+    """The entries that count, as each topic has them; a start that stood astray comes first, for it did so in another partition."""
+    astray = filed_again(entries)
+    counted = [entry for entry in entries if entry.at not in astray]
+    return sorted(counted, key=lambda entry: (not entry.astray, entry.at.partition, entry.at.offset))
 
 
 def source_of(letter: Message) -> Position | None:

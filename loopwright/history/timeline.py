@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from loopwright.history.reading import Entry, Position, is_orphan, read_entry, settles_letter
+from loopwright.history.reading import Entry, Position, in_log_order, is_orphan, read_entry, settles_letter
 from loopwright.history.replay import Life, lives_of
 from loopwright.history.steps import Step, step_of
 from loopwright.history.view import WorkflowView, view_of
@@ -57,7 +57,7 @@ class Timeline:
 
     def lives(self, workflow: str) -> list[Life]:
         """The runs of a workflow, oldest first. Raises KeyError where no record tells of it."""
-        entries = sorted(self._entries[workflow].values(), key=lambda entry: (entry.at.partition, entry.at.offset))
+        entries = in_log_order(self._entries[workflow].values())
         topics = self._topics
         said = {
             topic: [entry for entry in entries if entry.at.topic == topic] for topic in (topics.messages, topics.decisions, topics.results)
