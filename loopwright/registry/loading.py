@@ -12,6 +12,7 @@ from loopwright.errors import InvalidDefinition
 from loopwright.registry.contract import Contract
 from loopwright.registry.definition import AgentDefinition, cut, problem
 from loopwright.registry.reading import Source, read_yaml
+from loopwright.registry.sensitivity import MARK, condition_on, marked
 
 DURATIONS = (("timeout",), ("callback_timeout",), ("retry", "initial"), ("retry", "max"))
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -137,6 +138,20 @@ def _check_contracts(source: Source, definition: AgentDefinition, problems: list
                 problems.append(f"{source.at('examples', number)}: {line}")
 
 
+def _check_sensitive(loaded: list[tuple[Source, AgentDefinition]], problems: list[str]) -> None:
+    """What one agent of a team marks is encrypted for all: no other contract may depend on its value."""
+    for team in {definition.team for _, definition in loaded}:
+        ours = [
+            (source, side, schema) for source, d in loaded if d.team == team for side, schema in (("input", d.input), ("output", d.output))
+        ]
+        for name in sorted(frozenset[str]().union(*(marked(schema) for _, _, schema in ours))):
+            for source, side, schema in ours:
+                word = condition_on(schema, name) if name in schema["properties"] and name not in marked(schema) else ""
+                if word:
+                    line = f"{side}.{word}: depends on {name}, which an agent of team {team!r} marks {MARK}; it cannot be looked into"
+                    problems.append(f"{source.at(side, word)}: {line}")
+
+
 def _check_team(loaded: list[tuple[Source, AgentDefinition]], complete: bool, problems: list[str]) -> None:
     seen: dict[tuple[str, str], Source] = {}
     for source, definition in loaded:
@@ -144,6 +159,7 @@ def _check_team(loaded: list[tuple[Source, AgentDefinition]], complete: bool, pr
         if first is not source:
             taken = f"{definition.name!r} is taken by {first.path}; choose another, or remove one of the files"
             problems.append(f"{source.at('name')}: name: {taken}")
+    _check_sensitive(loaded, problems)
     if complete:  # otherwise an agent may be missing only because its own file is wrong
         _check_after(loaded, problems)
 
