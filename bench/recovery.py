@@ -8,7 +8,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +28,7 @@ from loopwright.errors import LoopwrightError, PlatformFailed
 from loopwright.testing.chaos.ending import INTERRUPTED, ended_by_signals
 from loopwright.testing.chaos.load import Load
 from loopwright.testing.chaos.platform import kill, own_settings, tormented
-from loopwright.testing.chaos.recovery import Killed, Spread, recovery_s, spread
+from loopwright.testing.chaos.recovery import Spread, recovery_s, spread
 from loopwright.testing.chaos.run import remove, verified
 
 IN_FLIGHT, PAUSE_S = 220, 3.0
@@ -55,12 +54,10 @@ def once(stack: Stack, load: Load) -> float:
     done = len(load.tally.ends)
     ready = wait_for(lambda: len(load.tally.ends) >= done + SETTLE_RESULTS and status(stack.config).well, WELL_S)
     full = wait_for(lambda: load.in_flight >= IN_FLIGHT, WELL_S)
-    manager, in_flight, at_ms = host(stack), load.in_flight, time.time_ns() // 1_000_000
-    pid = kill(stack, manager) if ready and full else None
-    if pid is None:
+    killed = kill(stack, host(stack), load.in_flight) if ready and full else None
+    if killed is None:
         raise PlatformFailed("the platform is not well, so nothing can be measured", f"after {WELL_S:.0f} s", f"read {stack.layout.logs}")
-    killed = Killed(manager, pid, at_ms, in_flight)
-    seconds = wait_for(lambda: recovery_s(killed, sorted(end.at_ms for end in list(load.tally.ends.values()))), RESULT_S)
+    seconds = wait_for(lambda: recovery_s(killed, load.tally.told()), RESULT_S)
     if seconds is None:
         raise PlatformFailed("no result came after the kill", f"within {RESULT_S:.0f} s", f"read {stack.layout.logs}")
     return seconds

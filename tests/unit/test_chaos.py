@@ -20,7 +20,7 @@ from loopwright.testing.chaos.effects import Run, effects
 from loopwright.testing.chaos.fickle_model import fickle_policy
 from loopwright.testing.chaos.load import End, Lead, Tally, note
 from loopwright.testing.chaos.platform import HARD_TIMES, PARTS, copy_team, parts_of
-from loopwright.testing.chaos.recovery import Killed, by_part, recovery_s
+from loopwright.testing.chaos.recovery import Killed, Told, by_part, recovery_s
 from loopwright.testing.chaos.report import report_of
 from loopwright.testing.chaos.schedule import schedule
 from loopwright.testing.chaos.slow_agents import BEGUN, DONE
@@ -28,6 +28,7 @@ from loopwright.testing.chaos.team import SDR, address, own_team
 
 SECONDS = st.floats(0, 600)
 GAPS = st.floats(2, 100)
+AT_5 = Told(5, 5)
 PATHS = {"short": ("active-outreach", "send-email"), "long": ("nurture-campaign", "send-email")}
 
 
@@ -61,16 +62,22 @@ def test_nothing_to_kill_is_no_schedule() -> None:
     assert schedule(1, 600, (), 10) == ()
 
 
-@given(st.lists(st.integers(0, 10_000)), st.integers(0, 10_000))
-def test_recovery_is_the_time_to_the_first_result_after_the_kill(ends_ms: list[int], at_ms: int) -> None:
-    found = recovery_s(Killed("kafka", 1, at_ms, 0), sorted(ends_ms))
-    later = [end for end in ends_ms if end > at_ms]
+def killed(part: str, at_ms: int, gone_ms: int | None = None) -> Killed:
+    return Killed(part, 1, at_ms, at_ms if gone_ms is None else gone_ms, 200)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 5_000))), st.integers(0, 10_000), st.integers(0, 500))
+def test_recovery_is_the_time_until_a_result_is_read_that_was_written_after_the_part_was_gone(
+    results: list[tuple[int, int]], at_ms: int, dying_ms: int
+) -> None:
+    told = [Told(written, written + later) for written, later in results]
+    found = recovery_s(killed("kafka", at_ms, at_ms + dying_ms), told)
+    later = [one.read_ms for one in told if one.written_ms > at_ms + dying_ms]
     assert found == ((min(later) - at_ms) / 1000 if later else None)
 
 
 def test_recovery_is_summed_up_by_part() -> None:
-    kills = [Killed("kafka", 1, 0, 0), Killed("kafka", 2, 5000, 0), Killed("agents", 3, 9500, 0)]
-    found = by_part(kills, [1000, 9000])
+    found = by_part([killed("kafka", 0), killed("kafka", 5000), killed("agents", 9500)], [Told(900, 1000), Told(5500, 9000)])
     kafka = found["kafka"]
     assert kafka is not None
     assert (kafka.count, kafka.min_s, kafka.median_s, kafka.max_s) == (2, 1.0, 2.5, 4.0)
@@ -82,7 +89,7 @@ def lead(number: int = 1) -> Lead:
 
 
 def judged(path: str | None, subjects: list[str], runs: list[Run] | None = None) -> tuple[str, ...]:
-    ends = {"w1": End(schemas.WORKFLOW_COMPLETED, PATHS[path], 5)} if path else {}
+    ends = {"w1": End(schemas.WORKFLOW_COMPLETED, PATHS[path], AT_5)} if path else {}
     return effects([lead()], ends, {address(1): Counter(subjects)}, runs or [], (0, 0)).wrong
 
 
@@ -117,14 +124,14 @@ def verdict(tally: Tally, known: int, kills: list[Killed] | None = None) -> dict
 
 
 def test_the_verdict_is_good_when_every_workflow_ended_or_waits_for_a_person() -> None:
-    tally = Tally({"w1": lead(1), "w2": lead(2)}, {"w1": End(schemas.WORKFLOW_COMPLETED, PATHS["short"], 5)}, {"w2"})
+    tally = Tally({"w1": lead(1), "w2": lead(2)}, {"w1": End(schemas.WORKFLOW_COMPLETED, PATHS["short"], AT_5)}, {"w2"})
     assert set(verdict(tally, 2).values()) == {True}
     assert tally.open() == 0
 
 
 def test_a_workflow_without_an_end_one_that_nobody_started_and_a_kill_without_recovery_are_bad() -> None:
-    ends = {"w1": End(schemas.WORKFLOW_COMPLETED, PATHS["short"], 5)}
-    found = verdict(Tally({"w1": lead(1), "w2": lead(2)}, ends), 3, [Killed("kafka", 1, 10, 200)])
+    ends = {"w1": End(schemas.WORKFLOW_COMPLETED, PATHS["short"], AT_5)}
+    found = verdict(Tally({"w1": lead(1), "w2": lead(2)}, ends), 3, [killed("kafka", 10)])
     assert {name for name, holds in found.items() if not holds} == {"nothing is lost", "nothing is made up", "every kill was got over"}
 
 
@@ -133,7 +140,7 @@ def test_the_tally_takes_the_first_result_of_each_workflow_and_nobody_elses() ->
     value = b'{"specversion":"1.0","id":"r","type":"t","source":"s","workflowid":"w1","data":{"path":["send-email"],"outcome":"park"}}'
 
     def seen(topic: str, kind: str, key: bytes, at_ms: int) -> None:
-        note(tally, Record(topic, 0, 0, at_ms, key, value, {"ce_type": kind.encode()}), settings)
+        note(tally, Record(topic, 0, 0, at_ms, key, value, {"ce_type": kind.encode()}), settings, at_ms * 10)
 
     seen(settings.topics.messages, schemas.SETTLED, b"w1", 1)
     assert (tally.parked, tally.left(), tally.open()) == ({"w1"}, [], 0)
@@ -142,7 +149,7 @@ def test_the_tally_takes_the_first_result_of_each_workflow_and_nobody_elses() ->
     for at_ms in (7, 8):
         seen(settings.topics.results, schemas.WORKFLOW_COMPLETED, b"w1", at_ms)
     seen(settings.topics.results, schemas.WORKFLOW_COMPLETED, b"other", 9)
-    assert tally.ends == {"w1": End(schemas.WORKFLOW_COMPLETED, ("send-email",), 7)}
+    assert tally.ends == {"w1": End(schemas.WORKFLOW_COMPLETED, ("send-email",), Told(7, 70))}
 
 
 def test_the_fickle_model_keeps_the_schema_and_changes_its_mind() -> None:

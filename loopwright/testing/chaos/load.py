@@ -19,6 +19,7 @@ from loopwright.errors import LoopwrightError
 from loopwright.message import read
 from loopwright.settings import Settings
 from loopwright.step import Emit, Record
+from loopwright.testing.chaos.recovery import Told
 from loopwright.testing.chaos.team import SDR, Team, address
 from loopwright.web.records import workflow_id
 
@@ -37,11 +38,11 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The first result of a workflow: its type, its path, and when it was written (ms)."""
+    """The first result of a workflow: its type, its path, and when it came."""
 
     type: str
     path: tuple[str, ...]
-    at_ms: int
+    told: Told
 
 
 @dataclass
@@ -56,19 +57,23 @@ class Tally:
         """How many are in flight."""
         return len(self.sent) - len(self.ends) - len(self.parked - self.ends.keys())
 
+    def told(self) -> list[Told]:
+        """When the results came, one for each workflow."""
+        return [end.told for end in list(self.ends.values())]
+
     def left(self) -> list[str]:
         """Which are in flight."""
         return [name for name in self.sent if name not in self.ends and name not in self.parked]
 
 
-def note(tally: Tally, record: Record, settings: Settings) -> None:
-    """Take in a record of the results or the messages."""
+def note(tally: Tally, record: Record, settings: Settings, now_ms: int) -> None:
+    """Take in a record of the results or the messages that was read at `now_ms`."""
     kind, workflow = record.headers.get("ce_type", b"").decode(), (record.key or b"").decode()
     if workflow not in tally.sent or record.value is None:
         return
     if record.topic == settings.topics.results:
         data = read(record).data
-        tally.ends.setdefault(workflow, End(kind, tuple(data.get("path", ())), record.timestamp_ms))
+        tally.ends.setdefault(workflow, End(kind, tuple(data.get("path", ())), Told(record.timestamp_ms, now_ms)))
     elif kind == schemas.SETTLED and read(record).data["outcome"] in SETTLED_AS_PARKED:
         tally.parked.add(workflow)
     elif kind == schemas.RESUMED:
@@ -158,7 +163,7 @@ class Load:
             try:
                 for record in kafka.tail(self._settings, topics, from_beginning=True, stop=lambda: not self._following.is_set()):
                     if record is not None:
-                        note(self.tally, record, self._settings)
+                        note(self.tally, record, self._settings, time.time_ns() // 1_000_000)
             except LoopwrightError:
                 time.sleep(AGAIN_S)
 

@@ -1,7 +1,6 @@
 """The platform that is tormented: one of its own, in a state folder of its own, on free ports, with slow agents and a fickle model."""
 
-import os
-import signal
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,11 @@ from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.platform.stack import Stack
 from loopwright.settings import Settings, read_settings
 from loopwright.testing.chaos import fickle_model, slow_agents
+from loopwright.testing.chaos.recovery import Killed
 from loopwright.testing.chaos.team import SDR, Team
 
 MODEL, WORKER = "model", "python-worker"
-JOB_S = 300.0
+JOB_S, GONE_S = 300.0, 1.0
 PARTS = (flink.task_manager(1), flink.JOB_MANAGER, broker.NAME, AGENTS, GATEWAY)
 # agents are never down for long, so a pause after their failures is not to be long either
 VARIABLES = {"LOOPWRIGHT_LLM_FOR_AGENTS": "false", "LOOPWRIGHT_CIRCUIT__LONGEST_PAUSE_MS": "4000"}
@@ -71,26 +71,35 @@ def parts_of(team: Team, process: bool) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part != AGENTS or not team.own) + ((WORKER,) if process else ())
 
 
-def kill(stack: Stack, part: str) -> int | None:
-    """SIGKILL for a part; its pid. None where it does not run at this moment: it is being healed still."""
+def kill(stack: Stack, part: str, in_flight: int) -> Killed | None:
+    """SIGKILL for a part, and wait until it is gone. None where it does not run at this moment: it is being healed still."""
     manager = part if part != WORKER else flink.task_manager(1)
     running = stack.processes.running(manager)
-    pid = running.pid if running is not None and part != WORKER else _worker(running)
-    if pid is None:
+    process = _worker(running) if part == WORKER else running.process() if running is not None else None
+    if process is None:
         return None
+    at_ms = now_ms()
     try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+        process.kill()
+        process.wait(GONE_S)
+    except psutil.NoSuchProcess:
         return None
-    return pid
+    except psutil.TimeoutExpired:
+        pass  # nobody has waited for it yet; it does nothing any more
+    return Killed(part, process.pid, at_ms, now_ms(), in_flight)
 
 
-def _worker(manager: Started | None) -> int | None:
+def now_ms() -> int:
+    """The time in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _worker(manager: Started | None) -> psutil.Process | None:
     """The Python worker of a TaskManager in process mode: the youngest of its Python processes."""
     process = manager.process() if manager is not None else None
     try:
         family = process.children(recursive=True) if process is not None else []
         workers = [child for child in family if "python" in child.name()]
-        return max(workers, key=lambda child: child.create_time()).pid if workers else None
+        return max(workers, key=lambda child: child.create_time()) if workers else None
     except psutil.Error:
         return None

@@ -71,9 +71,9 @@ def report_of(
     seed: int, seconds: float, kills: Sequence[Killed], skipped: int, tally: Tally, effects: Effects, verified: Report
 ) -> ChaosReport:
     """The report on what was seen."""
-    ends_ms = sorted(end.at_ms for end in tally.ends.values())
+    results = tally.told()
     lost, counts = tuple(tally.left()), standing(tally)
-    silent = sum(recovery_s(kill, ends_ms) is None for kill in kills)
+    silent = sum(recovery_s(kill, results) is None for kill in kills)
     known, unended = verified.counts["workflows"], verified.counts["open"]
     checks = (
         Check("nothing is lost", not lost, f"{len(lost)} of {len(tally.sent)} workflows have no end and no reason to wait"),
@@ -83,7 +83,7 @@ def report_of(
         Check("the log accounts for everything", verified.holds, _found(verified)),
         Check("every kill was got over", not silent, f"{silent} of {len(kills)} kills were followed by no new result"),
     )
-    return ChaosReport(seed, seconds, tuple(kills), skipped, counts, lost, effects, verified, by_part(kills, ends_ms), checks)
+    return ChaosReport(seed, seconds, tuple(kills), skipped, counts, lost, effects, verified, by_part(kills, results), checks)
 
 
 def _found(verified: Report) -> str:

@@ -20,7 +20,7 @@ from loopwright.history.invariants import Evidence, Report
 from loopwright.settings import Settings
 from loopwright.testing.chaos.effects import witnessed
 from loopwright.testing.chaos.load import Load
-from loopwright.testing.chaos.platform import kill, own_settings, parts_of, tormented
+from loopwright.testing.chaos.platform import kill, now_ms, own_settings, parts_of, tormented
 from loopwright.testing.chaos.recovery import Killed
 from loopwright.testing.chaos.report import ChaosReport, report_of
 from loopwright.testing.chaos.schedule import schedule
@@ -84,14 +84,13 @@ def _torment(stack: Stack, load: Load, options: ChaosOptions, tell: Tell) -> tup
     for planned in schedule(options.seed, options.seconds, parts, options.gap_s):
         time.sleep(max(0.0, began + planned.at_s - time.monotonic()))
         wait_for(lambda: load.in_flight >= options.in_flight, FULL_S)
-        in_flight, at_ms = load.in_flight, time.time_ns() // 1_000_000
-        pid = kill(stack, planned.part)
-        if pid is None:
+        killed = kill(stack, planned.part, load.in_flight)
+        if killed is None:
             skipped += 1
             tell(f"{time.monotonic() - began:6.1f} s  {planned.part} is down already")
             continue
-        kills.append(Killed(planned.part, pid, at_ms, in_flight))
-        tell(f"{time.monotonic() - began:6.1f} s  {planned.part} killed, {in_flight} in flight, {len(load.tally.ends)} done")
+        kills.append(killed)
+        tell(f"{time.monotonic() - began:6.1f} s  {planned.part} killed, {killed.in_flight} in flight, {len(load.tally.ends)} done")
     return kills, skipped
 
 
@@ -107,7 +106,7 @@ def verified(settings: Settings) -> Report:
         except LoopwrightError as error:
             last = error
             return None
-        return evidence.report(Clock(time.time_ns() // 1_000_000, SKEW_MS, PATIENCE_MS))
+        return evidence.report(Clock(now_ms(), SKEW_MS, PATIENCE_MS))
 
     found = wait_for(attempt, READ_S)
     if found is None:
