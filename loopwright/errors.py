@@ -11,6 +11,7 @@
         ├── SealBroken           an encrypted value was changed or moved
         ├── NotFound             what was asked for is not there
         ├── Conflict             it is there already, and different
+        ├── NotAllowed           whoever asks may not have it
         └── PlatformFailed       a local service did not start or did not stop
 
 Vendor exceptions are translated into these once, in `loopwright.edges`.
@@ -81,6 +82,10 @@ class NotFound(Terminal):
 
 class Conflict(Terminal):
     """It is there already, and different."""
+
+
+class NotAllowed(Terminal):
+    """Whoever asks may not have or do it."""
 
 
 class PlatformFailed(Terminal):

@@ -29,6 +29,7 @@ NAME = {"type": "string", "minLength": 1, "maxLength": 256}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
 NUMBER = {"type": "number", "minimum": 0}
 OBJECT = {"type": "object"}
+ACTIONS = {"type": "array", "items": NAME}
 FLAG = {"type": "boolean"}
 PINS = {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}}
 SPEND = {"type": "object", "properties": {"calls": COUNT, "tokens": COUNT, "cost": NUMBER}}
@@ -50,6 +51,7 @@ _RESTORED = _data(
     {"hop": {"type": "integer", "minimum": 2, "maximum": 2**31}, "team": NAME, "document": OBJECT},
     {
         "tenant": TEXT,
+        "actions": ACTIONS,
         "visits": {"type": "array", "items": _VISIT},
         "pins": PINS,
         "budget": SPEND,
@@ -64,11 +66,18 @@ _RESTORED = _data(
 SCHEMAS: dict[str, dict[str, Any]] = {
     STARTED: _data(
         {"document": OBJECT},
-        {"team": NAME, "budget": SPEND, "deadline_ms": COUNT, "hop_limit": {"type": "integer", "minimum": 1}, "tenant": NAME},
+        {
+            "team": NAME,
+            "budget": SPEND,
+            "deadline_ms": COUNT,
+            "hop_limit": {"type": "integer", "minimum": 1},
+            "tenant": NAME,
+            "actions": ACTIONS,
+        },
     ),
     REPLIED: _data(
         _CALL | {"output": OBJECT, "next": {"enum": ["continue", "complete"]}},
-        {"usage": USAGE, "input_hash": TEXT, "status": {"type": ["integer", "null"]}, "duration_ms": COUNT},
+        {"usage": USAGE, "actions": ACTIONS, "input_hash": TEXT, "status": {"type": ["integer", "null"]}, "duration_ms": COUNT},
     ),
     FAILED: _data(_CALL | {"error": _data({"class": NAME, "message": TEXT})}, {"status": {"type": ["integer", "null"]}}),
     SETTLED: _data({"outcome": {"enum": ["complete", "park", "unroutable"]}, "reason": TEXT}, {"pins": PINS, "decision": SPEND}),
@@ -87,6 +96,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         },
         {
             "team": NAME,
+            "tenant": TEXT,
             "deadline_ms": COUNT,
             "calls": COUNT,
             "tokens": OBJECT,
@@ -97,7 +107,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     ),
     CALLED_BACK: _data(
         {"branch": NAME},
-        {"output": OBJECT, "error": OBJECT, "next": {"enum": ["continue", "complete"]}, "usage": OBJECT, "sender": TEXT},
+        {
+            "output": OBJECT,
+            "error": OBJECT,
+            "next": {"enum": ["continue", "complete"]},
+            "usage": OBJECT,
+            "sender": TEXT,
+            "actions": ACTIONS,
+        },
     ),
 }
 

@@ -54,6 +54,15 @@ class Limits(Frozen):
     waiting: int = Field(1000, description="Workflows per operator instance that wait for an open circuit before Kafka is held back.")
 
 
+class Access(Frozen):
+    """What workflows may use."""
+
+    actions: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Actions that the agents of a workflow may take, by `tenant/NAME` and `team/NAME`; not listed: all.",
+    )
+
+
 class Circuit(Frozen):
     """When a model or an agent that fails is left alone, and for how long."""
 
@@ -114,12 +123,16 @@ class Settings(BaseSettings):
     gateway_url: str = Field("http://127.0.0.1:8800", description="Where callbacks and the lead form are served.")
     wakeup: Literal["auto", "mailbox", "timer"] = Field("auto", description="How finished calls reach the operator.")
 
+    gateway_tokens_file: Path | None = Field(
+        None, description="Who may start workflows, for which tenant (docs/security.md), mode 0600. Empty: anybody, for none."
+    )
     secrets_file: Path | None = Field(None, description="Secrets by name (docs/security.md), mode 0600. Set: callbacks must be signed.")
 
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
     limits: Limits = Limits()
     routing: Routing = Routing()
+    access: Access = Access()
     circuit: Circuit = Circuit()
     platform: Platform = Platform()
 

@@ -145,7 +145,7 @@ class DeferredDesk:
 
 
 def _reply(answer: Answer) -> bytes:
-    """The body of the callback: `output` (with `next` and `usage` where the handler gave them), or `error`."""
+    """The body of the callback: `output` (with `next`, `usage` and `actions` where the handler gave them), or `error`."""
     content = orjson.loads(answer.body)
     if answer.status != 200:
         error = {"class": content["type"].removeprefix("urn:loopwright:"), "message": f"{content['title']}: {content['detail']}"}
@@ -155,4 +155,6 @@ def _reply(answer: Answer) -> bytes:
         reply["next"] = answer.headers["loopwright-next"]
     if "loopwright-usage" in answer.headers:
         reply["usage"] = orjson.loads(answer.headers["loopwright-usage"])
+    if "loopwright-actions" in answer.headers:
+        reply["actions"] = answer.headers["loopwright-actions"].split(", ")
     return orjson.dumps(reply)

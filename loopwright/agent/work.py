@@ -34,6 +34,7 @@ async def do(agent: Agent, incoming: Incoming, report: Report) -> Answer:
         traceparent=incoming.traceparent,
         timeout_ms=incoming.timeout_ms,
         agent=agent.name,
+        actions=agent.definition.actions,
         report=report,
     )
     try:
@@ -63,6 +64,8 @@ def _checked(agent: Agent, task: Task, output: Any) -> Answer:
         headers["loopwright-next"] = "complete"
     if task.used:
         headers["loopwright-usage"] = orjson.dumps(task.used).decode()
+    if task.acted:
+        headers["loopwright-actions"] = ", ".join(task.acted)
     return Answer(200, body, headers)
 
 

@@ -23,7 +23,7 @@ NESTING = 64
 WITHHELD = "what the agent said is left out, since this call carries sensitive fields; the agent's own log says more"
 _PROBLEM = re.compile(r"urn:loopwright:[a-z-]{1,64}")
 _HOP = re.compile(r"[0-9]{1,10}")
-_KEPT_HEADERS = ("content-type", "retry-after", "loopwright-next", "loopwright-usage", "idempotent-replayed")
+_KEPT_HEADERS = ("content-type", "retry-after", "loopwright-next", "loopwright-usage", "loopwright-actions", "idempotent-replayed")
 
 
 class Withheld(Exception):

@@ -12,10 +12,10 @@ from loopwright import schemas
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
 from loopwright.dispatch import holding
-from loopwright.dispatch.access import foreign_sender
+from loopwright.dispatch.access import foreign_sender, foreign_tenant, refusal_of
 from loopwright.dispatch.call import call_id, parts_of, request
 from loopwright.dispatch.match import mismatch
-from loopwright.dispatch.outcome import Accepted, Failure, Replied, check_output, judge
+from loopwright.dispatch.outcome import ACTIONS, Accepted, Failure, Replied, check_output, judge
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
 from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, HELD, UNKNOWN, Branch, DispatchState, dump, load
 from loopwright.masking import masked
@@ -119,6 +119,7 @@ class DispatchDecider:
             cause=message.id,
             traceparent=message.traceparent,
             forget_ms=now_ms + self._settings.limits.deduplication_ms,
+            tenant=data.get("tenant", ""),
             pins=data["pins"],
             decision={"calls": data.get("calls", 0), "tokens": sum(_whole(n) for n in tokens.values()), "cost": data.get("cost", 0.0)},
         )
@@ -153,6 +154,9 @@ class DispatchDecider:
                 return self._failed(key, state, name, Failure("UnknownAgent", why, False), now_ms)
             due_ms = branch.due_ms if branch.status == UNKNOWN else now_ms + UNKNOWN_AGENT_MS
             return self._step(self._with(state, name, replace(branch, status=UNKNOWN, due_ms=due_ms)), waiting=True)
+        foreign = foreign_tenant(state, agent)
+        if foreign is not None:
+            return self._audited(self._failed(key, state, name, foreign, now_ms), key, state, name, foreign, now_ms)
         if not agent.input.accepts(branch.input):
             why = "; ".join(agent.input.errors(branch.input)[:3])
             return self._failed(key, state, name, Failure("InputContractViolation", why, False), now_ms)
@@ -181,10 +185,20 @@ class DispatchDecider:
         said = {
             "loopwright-next": str(message.data.get("next", "")),
             "loopwright-usage": orjson.dumps(message.data.get("usage", {})).decode(),
+            ACTIONS: ",".join(message.data.get("actions", ())),
         }
         return self._judged(key, state, name, agent, check_output(message.data["output"], said, agent, 202), now_ms)
 
     def _judged(self, key: str, state: DispatchState, name: str, agent: Agent, verdict: Replied | Accepted | Failure, now_ms: int) -> Step:
+        return self._audited(self._settled(key, state, name, agent, verdict, now_ms), key, state, name, verdict, now_ms)
+
+    def _audited(self, step: Step, key: str, state: DispatchState, name: str, verdict: Replied | Accepted | Failure, now_ms: int) -> Step:
+        refusal = refusal_of(key, state, name, verdict)
+        if refusal is None:
+            return step
+        return replace(step, emits=(*step.emits, refused(refusal, self._topics.audit, now_ms, causation=state.cause)))
+
+    def _settled(self, key: str, state: DispatchState, name: str, agent: Agent, verdict: Replied | Accepted | Failure, now_ms: int) -> Step:
         branch = state.branches[name]
         if isinstance(verdict, Failure):
             return self._failed(key, state, name, verdict, now_ms)

@@ -20,17 +20,24 @@ FINAL_ERRORS = frozenset(
     | CONFIDENTIAL_ERRORS
     | NO_IDENTITY
 )
+NOT_ALLOWED, FOREIGN_TENANT = "ActionNotAllowed", "TenantNotAllowed"
+ACTIONS = "loopwright-actions"
 NESTING = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """The agent kept its contract: `output` holds the fields that the contract declares."""
+    """The agent kept its contract: `output` holds the fields that the contract declares, `undeclared` names others, which are left out.
+
+    `actions` are the effects on the world that it says it had.
+    """
 
     output: dict[str, Any]
     next: Literal["continue", "complete"]
     usage: dict[str, Any]
     status: int
+    actions: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +47,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The call failed. `kind` is a word to count by; `retryable` says whether another attempt may succeed."""
+    """The call failed. `kind` is a word to count by; `retryable` says whether another attempt may succeed; `undeclared` as in Replied."""
 
     kind: str
     message: str
     retryable: bool
     status: int | None = None
     retry_after_ms: int | None = None
+    undeclared: tuple[str, ...] = ()
 
 
 def judge(outcome: dict[str, Any], agent: Agent, now_ms: int) -> Replied | Accepted | Failure:
@@ -80,13 +88,24 @@ def read_reply(body: str, headers: dict[str, str], agent: Agent, status: int) ->
 
 def check_output(output: dict[str, Any], headers: dict[str, str], agent: Agent, status: int) -> Replied | Failure:
     """The reply, if it keeps the output contract; only the fields that the contract declares are taken over."""
+    undeclared = tuple(name for name in output if name not in agent.output.properties)
     if not agent.output.accepts(output):
         why = "; ".join(agent.output.errors(output)[:3])
-        return Failure("ContractViolation", f"the reply breaks the output contract: {why}", False, status)
+        return Failure("ContractViolation", f"the reply breaks the output contract: {why}", False, status, undeclared=undeclared)
+    actions = actions_of(headers.get(ACTIONS))
+    beyond = [action for action in actions if action not in agent.definition.actions]
+    if beyond:
+        why = f"it reports the action {', '.join(beyond)[:200]}, which its definition does not list"
+        return Failure(NOT_ALLOWED, why, False, status)
     ends = agent.definition.terminal or headers.get("loopwright-next", "").strip() == "complete"
     usage = usage_of(headers.get("loopwright-usage"))
     usage["cost"] = usage.get("cost", 0.0) + agent.definition.cost.per_call
-    return Replied(agent.output.project(output), "complete" if ends else "continue", usage, status)
+    return Replied(agent.output.project(output), "complete" if ends else "continue", usage, status, actions, undeclared)
+
+
+def actions_of(header: str | None) -> tuple[str, ...]:
+    """The actions in the header `loopwright-actions`, separated by commas."""
+    return tuple(dict.fromkeys(name for part in (header or "").split(",") if (name := part.strip())))
 
 
 def usage_of(header: str | None) -> dict[str, Any]:

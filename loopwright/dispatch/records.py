@@ -48,6 +48,8 @@ def _call_data(state: DispatchState, branch: str, now_ms: int) -> dict[str, Any]
 def replied(workflow: str, state: DispatchState, branch: str, reply: Replied, now_ms: int) -> Message:
     """The record of an agent's reply."""
     data = _call_data(state, branch, now_ms) | {"output": reply.output, "next": reply.next, "usage": reply.usage, "status": reply.status}
+    if reply.actions:
+        data["actions"] = list(reply.actions)
     return _record(workflow, state, branch, schemas.REPLIED, data, now_ms)
 
 

@@ -41,6 +41,7 @@ class DispatchState:
     traceparent: str = ""
     forget_ms: int = 0
     deadline_ms: int = 0
+    tenant: str = ""
     pins: dict[str, int] = field(default_factory=dict)
     decision: dict[str, Any] = field(default_factory=dict)
     branches: dict[str, Branch] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from loopwright.settings import Settings
 from loopwright.step import Call
 
 MAX_RESPONSE_BYTES = 1024 * 1024
-_REPLY_HEADERS = ("loopwright-next", "loopwright-usage", "idempotent-replayed", "ce-workflowid", "ce-hop")
+_REPLY_HEADERS = ("loopwright-next", "loopwright-usage", "loopwright-actions", "idempotent-replayed", "ce-workflowid", "ce-hop")
 KEPT_HEADERS = ("content-type", "retry-after", "location", *_REPLY_HEADERS)
 REFUSED_CERTIFICATE = "; perhaps it does not take our certificate"  # some servers say so, some just hang up
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2: token

@@ -12,9 +12,9 @@ import base64
 import binascii
 import hmac
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 
@@ -28,6 +28,28 @@ _FORMS = "write a text, a list of texts, or a mapping of names to files"
 
 Value = tuple[str, ...] | dict[str, Path]
 Stamp = tuple[int, int, int]
+T = TypeVar("T")
+
+
+class Reloaded(Generic[T]):
+    """What `read` makes of a file, made anew when the file changes; a change that cannot be used is logged and leaves it as it was."""
+
+    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
+        self._path = path
+        self._read = read
+        self._stamp = _stamp(path)
+        self._value = read(path)
+
+    def value(self) -> T:
+        """It, as the file stands now."""
+        stamp = _stamp(self._path)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._value = self._read(self._path)
+            except InvalidSettings as error:
+                log.error("%s is not taken over: %s: %s; %s", self._path.name, error.what, error.why, error.remedy)
+        return self._value
 
 
 class SecretsFile:
@@ -35,17 +57,16 @@ class SecretsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser()
-        self._stamp = _stamp(self.path)
-        self._values = _read(self.path)
+        self._values = Reloaded(self.path, _read)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """The values of the secret `name`, the one to use first; none where there is no such text."""
-        value = self._fresh().get(name, ())
+        value = self._values.value().get(name, ())
         return value if isinstance(value, tuple) else ()
 
     def files(self, name: str) -> dict[str, Path]:
         """The files that the secret `name` stands for, by what they are; none where it is no mapping."""
-        value = self._fresh().get(name, {})
+        value = self._values.value().get(name, {})
         return value if isinstance(value, dict) else {}
 
     def callback_keys(self, team: str, agent: str) -> tuple[bytes, ...]:
@@ -58,16 +79,6 @@ class SecretsFile:
         if own:
             return tuple(map(key_bytes, own))
         return tuple(hmac.digest(key_bytes(common), name.encode(), "sha256") for common in self.texts(CALLBACK))
-
-    def _fresh(self) -> dict[str, Value]:
-        stamp = _stamp(self.path)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._values = _read(self.path)
-            except InvalidSettings as error:
-                log.error("the secrets stay as they were: %s: %s; %s", error.what, error.why, error.remedy)
-        return self._values
 
 
 def key_bytes(secret: str) -> bytes:

@@ -26,7 +26,8 @@ from loopwright.masking import masked
 from loopwright.registry.addresses import network_of
 from loopwright.registry.durations import to_ms
 
-YOUNG = frozenset({"allow_addresses", "rate"})  # fields that came after the first definitions were published
+YOUNG = frozenset({"allow_addresses", "rate", "tenants", "actions"})  # fields that came after the first definitions were published
+TENANT = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_MS = 7 * 24 * 3_600_000
 
 
@@ -64,6 +65,8 @@ def _name(value: str) -> str:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64), AfterValidator(_name)]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128), AfterValidator(_secret_name)]
+Tenant = Annotated[str, Field(pattern=TENANT)]
+Action = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Allowed = Annotated[str, AfterValidator(_network)]
 Millis = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=MAX_MS, strict=True)]
 
@@ -122,7 +125,8 @@ class AgentDefinition(Part):
 
     `input` and `output` are JSON Schemas (2020-12) of type object with `properties`; `loopwright.registry.contract.Contract` compiles them.
     `after` names agents of the same team; `concurrency` is the number of calls at a time per operator instance. `allow_addresses` are
-    networks that this agent may be called in although agents are never called there (see `loopwright.registry.addresses`).
+    networks that this agent may be called in although agents are never called there (see `loopwright.registry.addresses`). `tenants` are
+    those whose workflows may use it (none named: all), `actions` the effects on the world that it may have.
     """
 
     name: Name
@@ -144,6 +148,8 @@ class AgentDefinition(Part):
     cost: Cost = Cost()
     auth: Auth = Auth()
     allow_addresses: tuple[Allowed, ...] = Field((), max_length=64)
+    tenants: tuple[Tenant, ...] = Field((), max_length=1000)
+    actions: tuple[Action, ...] = Field((), max_length=64)
     examples: tuple[Any, ...] = ()
 
     @property

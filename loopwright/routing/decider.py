@@ -11,10 +11,12 @@ from typing import Any
 import orjson
 
 from loopwright import schemas
+from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
 from loopwright.message import Message, Rejected, emitted, read, record_id, trace_of, uncarry
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import spread_ms
+from loopwright.routing.access import refusals
 from loopwright.routing.chain import decide, steps_for
 from loopwright.routing.record import decided
 from loopwright.routing.request import Ask, Decision, Prices, RouteRequest, RoutingStep
@@ -148,7 +150,9 @@ class RouteDecider:
         answers = question.answers if question else ()
         settings = self._settings
         prices = Prices(settings.llm_price_prompt, settings.llm_price_completion)
-        request = RouteRequest(state, agents, settings.routing, settings.limits, settings.llm_attempts, answers, prices)
+        request = RouteRequest(
+            state, agents, settings.routing, settings.limits, settings.llm_attempts, answers, prices, settings.access.actions
+        )
         chosen = decide(request, self._steps)
         since_ms = question.since_ms if question else now_ms
         if isinstance(chosen, Ask):
@@ -177,6 +181,7 @@ class RouteDecider:
                 emits.append(self._result(state, now_ms))
         else:
             state = replace(state, phase=after(state.phase, Event.DISPATCHED) or state.phase)
+            emits += [refused(one, self._topics.audit, now_ms, causation=record.id) for one in refusals(state, request.refused)]
         counts = (f"decided_{decision.strategy}", *(("sensitive_in_clear",) if _in_clear(request) else ()))
         return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state), counts=counts)
 

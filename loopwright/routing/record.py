@@ -33,6 +33,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         "duration_ms": duration_ms,
         "pins": {name: agent.version for name, agent in request.agents.items()},
         "team": state.team,
+        **({"tenant": state.tenant} if state.tenant else {}),
         "deadline_ms": state.deadline_ms,
     }
     return Message(

@@ -7,6 +7,7 @@ from typing import Any
 
 from loopwright.masking import MASK
 from loopwright.registry.catalogue import Agent
+from loopwright.routing.access import Denied, Policy, denied
 from loopwright.sealing import is_sealed
 from loopwright.settings import Limits, Routing
 from loopwright.workflow.document import fingerprint
@@ -53,6 +54,7 @@ class RouteRequest:
     model_attempts: int = 5
     answers: tuple[dict[str, Any], ...] = ()
     prices: Prices = Prices()
+    policy: Policy = field(default_factory=dict)
 
     @cached_property
     def sensitive(self) -> frozenset[str]:
@@ -66,6 +68,23 @@ class RouteRequest:
         for candidate in self.masked.candidates:
             fields.update(candidate.input)
         return {name: MASK if name in self.sensitive or is_sealed(value) else value for name, value in fields.items()}
+
+    @cached_property
+    def denied(self) -> dict[str, Denied]:
+        """The agents that the workflow may not use, whatever the contracts, a payload or a model say."""
+        found = ((name, denied(agent.definition, self.state, self.policy)) for name, agent in self.agents.items())
+        return {name: why for name, why in found if why is not None}
+
+    @cached_property
+    def refused(self) -> dict[str, Denied]:
+        """Those of them that would have been candidates."""
+        document = self.state.document
+        seen = {name: self.agents[name].input.project(document) for name in self.denied}
+        return {
+            name: self.denied[name]
+            for name, given in seen.items()
+            if self._unfit(name, self.agents[name], given, fingerprint(given)) is None
+        }
 
     @cached_property
     def masked(self) -> Masked:
@@ -83,6 +102,9 @@ class RouteRequest:
         return Masked(tuple(candidates), rejected)
 
     def _why_not(self, name: str, agent: Agent, seen: dict[str, Any], input_hash: str) -> str | None:
+        return self.denied[name].why if name in self.denied else self._unfit(name, agent, seen, input_hash)
+
+    def _unfit(self, name: str, agent: Agent, seen: dict[str, Any], input_hash: str) -> str | None:
         state = self.state
         if name in state.failed:
             return f"it failed: {state.failed[name]}"

@@ -27,7 +27,7 @@ def declared(request: RouteRequest) -> Decision | None:
     path = request.state.path
     if not path:
         return None
-    successors = [agent for agent in request.agents.values() if path[-1] in agent.definition.after]
+    successors = [agent for name, agent in request.agents.items() if path[-1] in agent.definition.after and name not in request.denied]
     if len(successors) != 1:
         return None
     chosen = next((c for c in request.masked.candidates if c.agent is successors[0]), None)
@@ -44,6 +44,9 @@ def contracts(request: RouteRequest) -> Decision | None:
     if state.failed:
         failures = "; ".join(f"{name} failed ({why})" for name, why in state.failed.items())
         return Decision("park", "no-candidate", f"{failures}; no other agent can go on")
+    kept_out = [f"{name}: {found.why}" for name, found in request.refused.items() if found.cause == "action-not-allowed"]
+    if kept_out and state.visits:
+        return Decision("park", "no-candidate", f"nobody else can go on, and {'; '.join(kept_out)}"[:1000])
     if state.visits:
         return Decision("complete", "no-candidate", "no agent is left to run")
     closest_first = sorted(masked.rejected.items(), key=lambda item: (len(item[1]), item[0]))

@@ -39,6 +39,7 @@ from loopwright.web.pages import Pages
 from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, workflow_id
 from loopwright.web.refusals import Refusals
 from loopwright.web.sealing_sender import AGENT_HEADER, SealingSender
+from loopwright.web.tenancy import Tenancy
 from loopwright.web.writer import PATIENCE_S, Sender, Writer
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Gateway:
         self._writer = writer
         self._refusals = Refusals(writer, settings.topics.audit)
         self._callers = Callers(SecretsFile(settings.secrets_file) if settings.secrets_file else None, self._refusals)
+        self._tenancy = Tenancy(settings.gateway_tokens_file, self._refusals)
         self._pages = Pages()
 
     @asynccontextmanager
@@ -134,6 +136,7 @@ class Gateway:
 
     async def lead(self, request: Request) -> Response:
         """Take the form: a page with what is wrong (422, 503), or on to the workflow's page (303). Sent twice, it starts one workflow."""
+        caller = self._tenancy.caller(request, self._settings.team)
         try:
             typed = read_form(await read_body(request, FORM_BYTES))
         except ValueError as error:
@@ -142,25 +145,27 @@ class Gateway:
         if wrong:
             return self._pages.form(typed, wrong)
         typed.setdefault("form_id", uuid.uuid4().hex)
-        name = workflow_id("form/" + orjson.dumps(typed, option=orjson.OPT_SORT_KEYS).decode())  # changed and sent again: another lead
+        lead = orjson.dumps(typed, option=orjson.OPT_SORT_KEYS).decode()
+        name = workflow_id(f"form/{lead}", caller.tenant)  # changed and sent again: another lead
         try:
-            await self._writer.write(started(self._topics, name, lead_of(typed), "", "", _now_ms()))
+            await self._writer.write(started(self._topics, name, lead_of(typed), "", "", _now_ms(), caller))
         except Retryable as error:
             return self._pages.form(typed, {}, error)
         return RedirectResponse(f"/workflows/{name}", 303)
 
     async def start(self, request: Request) -> Response:
-        """Start a workflow on the JSON object in the body: 202 with its id, the same for the same Idempotency-Key."""
+        """Start a workflow on the JSON object in the body: 202 with its id, the same for the same Idempotency-Key of the same tenant."""
+        team = request.query_params.get("team", "")
+        caller = self._tenancy.caller(request, team or self._settings.team)
         document = await read_json(request, self._settings.limits.document_bytes)
         key = request.headers.get("idempotency-key", "").strip().strip('"')
         if len(key) > 256:
             raise Refused(problem(400, "idempotency-key", "The Idempotency-Key is too long", "Send 256 characters at most."))
-        team = request.query_params.get("team", "")
         if team and not _TEAM.fullmatch(team):
             raise Refused(problem(400, "team", "The team cannot be used", f"{team[:80]!r}: use small letters, digits and hyphens."))
         trace = request.headers.get("traceparent", "")
-        name = workflow_id(key or uuid.uuid4().hex)
-        await self._write(started(self._topics, name, document, team, trace if _TRACE.fullmatch(trace) else "", _now_ms()))
+        name = workflow_id(key or uuid.uuid4().hex, caller.tenant)
+        await self._write(started(self._topics, name, document, team, trace if _TRACE.fullmatch(trace) else "", _now_ms(), caller))
         return _json(202, {"workflow": name}, location=f"/workflows/{name}")
 
     async def callback(self, request: Request) -> Response:

@@ -10,6 +10,7 @@ from loopwright.registry.contract import Contract
 from loopwright.schemas import CALLED_BACK, PROGRESS, STARTED
 from loopwright.settings import Topics
 from loopwright.step import Emit
+from loopwright.web.tenancy import ANYBODY, Caller
 
 SOURCE = "/loopwright/gateway"
 MOST_HOPS = 2**31 - 1
@@ -26,6 +27,7 @@ CALLBACK = Contract(
             },
             "next": {"enum": ["continue", "complete"]},
             "usage": {"type": "object"},
+            "actions": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 64}, "maxItems": 64},
         },
         "oneOf": [{"required": ["output"]}, {"required": ["error"]}],
     }
@@ -45,14 +47,19 @@ REPORT = Contract(
 )
 
 
-def workflow_id(key: str) -> str:
-    """The workflow that an Idempotency-Key stands for: 20 hex digits, the same for the same key."""
-    return hashlib.sha256(f"start/{key}".encode()).hexdigest()[:20]
+def workflow_id(key: str, tenant: str = "") -> str:
+    """The workflow that an Idempotency-Key of a tenant stands for: 20 hex digits, the same for the same key of the same tenant."""
+    name = f"start\x1f{tenant}\x1f{key}" if tenant else f"start/{key}"  # neither a tenant nor a header holds a unit separator
+    return hashlib.sha256(name.encode()).hexdigest()[:20]
 
 
-def started(topics: Topics, workflow: str, document: Mapping[str, Any], team: str, traceparent: str, now_ms: int) -> Emit:
-    """The start of a workflow on `document`, in `team` (empty: the default one)."""
+def started(
+    topics: Topics, workflow: str, document: Mapping[str, Any], team: str, traceparent: str, now_ms: int, caller: Caller = ANYBODY
+) -> Emit:
+    """The start of a workflow on `document`, in `team` (empty: the default one), for the tenant of `caller`."""
     data: dict[str, Any] = {"document": dict(document)} | ({"team": team} if team else {})
+    data |= {"tenant": caller.tenant} if caller.tenant else {}
+    data |= {} if caller.actions is None else {"actions": list(caller.actions)}
     message = Message(record_id(workflow, 0, "", STARTED), STARTED, SOURCE, workflow, data, time_ms=now_ms, traceparent=traceparent)
     return emitted(topics.messages, message)
 

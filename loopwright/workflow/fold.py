@@ -81,6 +81,7 @@ def _started(state: WorkflowState | None, message: Message, limits: Limits, defa
             cause=message.id,
             traceparent=message.traceparent,
             tenant=data.get("tenant", ""),
+            actions=None if data.get("actions") is None else tuple(data["actions"]),
         )
     )
 

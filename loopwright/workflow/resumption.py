@@ -23,6 +23,7 @@ def restored(first: WorkflowState, before: WorkflowState, last: WorkflowState, h
         "hop": hop,
         "team": before.team,
         "tenant": before.tenant,
+        **({} if before.actions is None else {"actions": list(before.actions)}),
         "document": before.document,
         "visits": [[visit.agent, visit.version, visit.input_hash] for visit in before.visits],
         "pins": before.pins,
@@ -56,6 +57,7 @@ def state_from(message: Message, limits: Limits) -> WorkflowState:
         cause=message.id,
         traceparent=message.traceparent,
         tenant=data.get("tenant", ""),
+        actions=None if data.get("actions") is None else tuple(data["actions"]),
         keys=data.get("keys", {}),
         resumed_hop=hop,
     )

@@ -37,7 +37,7 @@ class WorkflowState:
     `hop` counts decisions: the one being made or acted on. `pins` are the agent versions the workflow began with. `failed` are agents that
     gave up on it. `ending` is set when a reply asked for the end; `reason` says why it is parked or ended. `keys` are the Idempotency-Keys
     of the calls that were answered, by `loopwright.workflow.calls.call_name`. `resumed_hop` is the hop from which it runs since it was set
-    back to an earlier one; 0: it never was.
+    back to an earlier one; 0: it never was. `actions` are those that its agents may take, where its start says so (None: all).
     """
 
     workflow: str
@@ -62,6 +62,7 @@ class WorkflowState:
     reason: str = ""
     keys: dict[str, str] = field(default_factory=dict)
     resumed_hop: int = 0
+    actions: tuple[str, ...] | None = None
 
     @property
     def path(self) -> list[str]:
@@ -84,4 +85,5 @@ def from_json(body: dict[str, Any]) -> WorkflowState:
     values["phase"] = Phase(values["phase"])
     values["visits"] = tuple(Visit(*visit) for visit in values.get("visits", ()))
     values["spend"] = Spend(**values.get("spend", {}))
+    values["actions"] = None if values.get("actions") is None else tuple(values["actions"])
     return WorkflowState(**values)
