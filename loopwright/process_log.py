@@ -48,11 +48,21 @@ def mask_record(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Log to stderr, masked, and say what nobody caught masked as well: for a process of ours, at its start."""
+    """Log to stderr, masked: for a process of ours, at its start."""
     logging.basicConfig(level=level, format=FORMAT)
+    mask_process()
+
+
+def mask_process() -> None:
+    """Have everything masked that this process logs, and what it says of an exception that nobody caught, in any thread.
+
+    A hook for such exceptions that somebody has set stays. Safe to repeat.
+    """
     mask_logs()
-    sys.excepthook = _say
-    threading.excepthook = lambda failed: _say(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _say
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda failed: _say(failed.exc_type, failed.exc_value, failed.exc_traceback)
 
 
 def _say(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

@@ -34,7 +34,7 @@ from loopwright.edges.http_post import Poster
 from loopwright.edges.secrets import SecretsFile
 from loopwright.edges.signing import Signer
 from loopwright.errors import InvalidDefinition, PlatformFailed
-from loopwright.process_log import mask_logs
+from loopwright.process_log import mask_process
 from loopwright.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def run_app(app: FastAPI, port: int, host: str = "127.0.0.1", tls: Tls | None = 
     except OSError as error:
         why = f"{host}:{port}: {error.strerror or error}"
         raise PlatformFailed("the port cannot be listened on", why, "stop what uses it, or choose another with --port") from error
-    mask_logs()
+    mask_process()
     options: Any = {"log_level": "warning", "access_log": False, "log_config": None, "server_header": False, **tls_options(tls)}
     config = uvicorn.Config(app, timeout_graceful_shutdown=10, **options)
     log.info("listening on %s://%s:%d", "https" if tls else "http", *listening.getsockname()[:2])

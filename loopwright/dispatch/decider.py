@@ -157,12 +157,12 @@ class DispatchDecider:
         foreign = foreign_tenant(state, agent)
         if foreign is not None:
             return self._audited(self._failed(key, state, name, foreign, now_ms), key, state, name, foreign, now_ms)
+        sensitive = self._catalogue.sensitive(state.team, state.pins or None) | agent.sensitive  # another router may leave out the pins
         if not agent.input.accepts(branch.input):
-            why = "; ".join(agent.input.errors(branch.input)[:3])
+            why = "; ".join(agent.input.errors(branch.input, sensitive)[:3])
             return self._failed(key, state, name, Failure("InputContractViolation", why, False), now_ms)
         state = self._with(state, name, replace(branch, status=CALLING))
         circuit = f"{agent.ref}#{self._published.get(agent.ref, 0)}"
-        sensitive = self._catalogue.sensitive(state.team, state.pins)
         call = request(key, state, name, agent, self._settings.gateway_url, circuit, sensitive)
         return self._step(state, calls=(call,), counts=("calls",))
 

@@ -199,6 +199,17 @@ def test_a_start_in_clear_that_was_written_past_the_entries_is_counted() -> None
     assert "sensitive_in_clear" not in run(Team(FIRST), started()).counts
 
 
+@pytest.mark.parametrize("pins", [{}, {"clerk": 1}])
+def test_a_decision_of_another_router_that_leaves_out_pins_is_no_way_round(pins: dict[str, int]) -> None:
+    target = {"branch": "0", "agent": "finder", "version": 1, "input": {"name": "Ada"}, "input_hash": "h"}
+    data = {"outcome": "dispatch", "strategy": "sql", "reason": "r", "targets": [target], "candidates": [], "pins": pins, "team": "sealed"}
+    simulation = run(Team(FIRST), started())
+    simulation.write(TOPICS.decisions, encode(Message("d", schemas.DECIDED, "/sql", "another", data | {"deadline_ms": 2**53}, 1)))
+    simulation.run(random.Random(1))
+    (reply,) = [m for m in simulation.read(TOPICS.messages) if m.workflow == "another"]
+    assert is_sealed(reply.data["output"]["phone"])
+
+
 CALLBACK = Message("c", schemas.CALLED_BACK, "/gateway", "w", {"branch": "0"}, 1)
 
 
