@@ -121,20 +121,3 @@ def test_decisions_that_are_made_anew_after_a_crash_and_differ_still_give_one_pa
     assert len({to for to, _ in mine}) == len(workflows)
     proof = demo.run("verify")
     assert (proof["holds"], proof["broken"]) == (True, [])
-
-
-def test_after_sigkill_of_the_taskmanager_all_workflows_complete_and_no_mail_is_sent_twice(demo: Demo) -> None:
-    settings = Settings(home=demo.home)
-    pid = pid_of(demo, "taskmanager-1")
-    workflows = sent(demo, settings, "first")
-    assert wait_for(lambda: ends(settings, workflows), END_S)
-    psutil.Process(pid).kill()
-    at_the_kill = len(ends(settings, workflows))
-    assert 0 < at_the_kill < len(workflows), "the kill came too late to show anything"
-    assert wait_for(lambda: workflows <= ends(settings, workflows).keys(), END_S), "not every workflow has ended"
-    mine = {key: count for key, count in mails(demo.home).items() if "<first" in key[0]}
-    assert set(mine.values()) == {1}
-    assert len({to for to, _ in mine}) == len(workflows)
-    proof = demo.run("verify")
-    assert (proof["holds"], proof["broken"]) == (True, [])
-    assert proof["counts"]["completed"] >= len(workflows)
