@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright import schemas
-from loopwright.message import Message, encode
+from loopwright.history.invariants import Clock, Evidence
+from loopwright.message import LAST_MS, Message, encode
 from loopwright.registry.roster import records_of
 from loopwright.settings import Limits, Settings
 from loopwright.testing.simulation import Simulation
@@ -255,3 +256,22 @@ def test_the_router_remembers_a_cancelled_workflow_as_long_as_the_dispatcher_doe
     assert simulation.route.states
     simulation.run(rng, within_ms=4_000_000)
     assert simulation.route.states == {}
+
+
+@pytest.mark.parametrize("stamped_ms", [-(2**62), 0, LAST_MS, 2**62])
+def test_a_timestamp_far_off_keeps_no_state_and_no_workflow_alive(stamped_ms: int) -> None:
+    rng = random.Random(13)
+    brief = SETTINGS.model_copy(update={"limits": Limits(deduplication_ms=1000, deadline_ms=60_000)})
+    hanging = {"status": 503, "headers": {"retry-after": "3000"}, "body": ""}
+    simulation = Simulation(brief, sdr_team(), lambda _: hanging, lambda _: model_says("none"))
+    now_ms, simulation.now_ms = simulation.now_ms, stamped_ms
+    simulation.write(TOPICS.messages, orjson.dumps(LEAD), f"{TOPICS.messages}-0-0".encode())
+    simulation.now_ms = now_ms
+    simulation.run(rng, within_ms=24 * 3_600_000)
+    (result,) = simulation.read(TOPICS.results)
+    assert (result.type, result.data["reason"]) == (schemas.WORKFLOW_FAILED, "not done within 60 s")
+    assert (simulation.route.states, simulation.dispatch.states) == ({}, {})
+    assert simulation.now_ms <= now_ms + 24 * 3_600_000
+    evidence = Evidence(TOPICS, brief.limits, brief.team)
+    evidence.extend(record for log in simulation.logs.values() for record in log)
+    assert evidence.report(Clock(simulation.now_ms)).findings == ()
