@@ -17,9 +17,15 @@ from loopwright.errors import InvalidDocument, InvalidSettings, Retryable, SealB
 from loopwright.message import Message, encode
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.registry.roster import records_of
+from loopwright.routing.embedding import query
+from loopwright.routing.model import prompt
+from loopwright.routing.request import RouteRequest
 from loopwright.sealing import Keys, is_sealed, open_value, seal
 from loopwright.settings import Settings
 from loopwright.testing.simulation import Simulation
+from loopwright.workflow.document import merge_patch
+from loopwright.workflow.state import WorkflowState
+from loopwright.workflow.transitions import Phase
 from tests.unit.sdr_team import model_says, ok
 from tests.unit.sealed_team import DOCUMENT, EMAIL_GIVEN, OUTPUTS, PHONE_FOUND, sealed_team
 
@@ -208,6 +214,28 @@ def test_a_decision_of_another_router_that_leaves_out_pins_is_no_way_round(pins:
     simulation.run(random.Random(1))
     (reply,) = [m for m in simulation.read(TOPICS.messages) if m.workflow == "another"]
     assert is_sealed(reply.data["output"]["phone"])
+
+
+@pytest.mark.parametrize("keys", [FIRST, None])
+def test_neither_a_model_nor_the_offline_router_is_told_a_sensitive_value(keys: Keys | None) -> None:
+    output = {"type": "object", "required": ["made"], "properties": {"made": {"type": "string"}}}
+    agents = {d.name: Agent.of(d.model_copy(update={"after": (), "output": output})) for d in sealed_team()}
+    plain = {"filed": "yes", "reached": "yes", "phone": PHONE_FOUND, "email": EMAIL_GIVEN}
+    document = seal(plain, {"phone", "email"}, keys, "w") if keys else plain
+    state = WorkflowState("w", "sealed", Phase.ROUTING, document=document)
+    request = RouteRequest(state, {name: agent for name, agent in agents.items() if name in ("caller", "mailer")})
+    assert len(request.masked.candidates) == 2
+    assert '"phone":"***"' in prompt(request)
+    told = (prompt(request) + query(request)).encode()
+    assert not [secret for secret in (*PLAIN, b"$encrypted") if secret in told]
+    assert query(request) == "reached: yes; filed: yes"
+
+
+def test_a_sealed_value_replaces_and_is_replaced_as_a_whole() -> None:
+    sealed_contact = seal({"contact": {"phone": PHONE_FOUND}}, {"contact"}, FIRST, "w")
+    assert merge_patch({"contact": {"fax": PHONE_FOUND}}, sealed_contact) == sealed_contact
+    assert merge_patch(sealed_contact, {"contact": {"fax": "1"}}) == {"contact": {"fax": "1"}}
+    assert merge_patch(sealed_contact, {"contact": None}) == {}
 
 
 CALLBACK = Message("c", schemas.CALLED_BACK, "/gateway", "w", {"branch": "0"}, 1)
