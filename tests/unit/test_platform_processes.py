@@ -1,13 +1,16 @@
-"""Which process listens: ours, or one that was quicker."""
+"""Which process listens: ours, or one that was quicker; and what is left of a process that died."""
 
 import os
+import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from loopwright.edges.platform.ports import Ports
-from loopwright.edges.platform.processes import Started
+from loopwright.edges.platform.processes import Command, Processes, Started
+from loopwright.edges.platform.waiting import wait_for
 
 
 def test_a_port_that_another_process_holds_is_not_ours() -> None:
@@ -29,3 +32,43 @@ def test_a_port_that_another_command_replaced_is_seen(tmp_path: Path) -> None:
         second = other.settle("rest", False)
     assert second != first
     assert mine.known()["rest"] == second == mine.settle("rest", False)
+
+
+def session(folder: Path) -> tuple[Processes, int]:
+    """A process with a child that outlives it, and the child's pid."""
+    processes, log = Processes(folder / "run"), folder / "log"
+    processes.start(Command("part", ["sh", "-c", "sleep 600 & echo $!; wait"], {"PATH": os.defpath}, folder, log))
+    assert wait_for(lambda: log.read_text().endswith("\n"), 30)
+    return processes, int(log.read_text())
+
+
+def test_what_is_left_of_a_process_that_died_is_ended(tmp_path: Path) -> None:
+    processes, child = session(tmp_path)
+    found = processes.find("part")
+    assert found is not None
+    os.kill(found.pid, signal.SIGKILL)
+    assert wait_for(lambda: processes.running("part") is None, 30)
+    assert psutil.pid_exists(child)
+    processes.end_remains("part")
+    assert wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 30)
+
+
+def test_nothing_is_ended_where_the_pid_of_the_dead_process_is_in_use_again(tmp_path: Path) -> None:
+    processes, child = session(tmp_path)
+    found = processes.find("part")
+    assert found is not None
+    try:
+        processes._write(replace(found, created=found.created - 3600))
+        processes.end_remains("part")
+        assert psutil.Process(child).status() != psutil.STATUS_ZOMBIE
+    finally:
+        processes._write(found)
+        processes.stop("part", 1)
+    assert wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 30)
+
+
+def test_a_process_that_is_stopped_alone_leaves_its_children(tmp_path: Path) -> None:
+    processes, child = session(tmp_path)
+    processes.stop("part", 5, alone=True)
+    assert psutil.Process(child).status() != psutil.STATUS_ZOMBIE
+    os.kill(child, signal.SIGKILL)
