@@ -163,3 +163,34 @@ def test_a_workflow_never_reaches_an_agent_of_another_tenant_nor_one_that_does_m
         assert refusal.type == schemas.ACCESS_REFUSED
     refused = {(m.workflow, m.data["who"].get("agent")) for m in simulation.read(MODEL.topics.audit) if m.data["where"] == "route"}
     assert not refused & {(workflow, f"t/{name}") for workflow, name in reached}
+
+
+LURE = dict.fromkeys(("endpoint", "url", "callback", "location", "loopwright-callback"), "http://169.254.169.254/latest")
+LURE_MORE: dict[str, Any] = LURE | {"allow": ["0.0.0.0/0"], "auth": {"type": "bearer", "secret": "callback"}, "headers": {"host": "evil"}}
+
+
+@given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=20)
+def test_an_address_in_a_message_is_never_called(forged: list[str], rng: random.Random) -> None:
+    """It may stand in a document, a reply, a decision that somebody else wrote, or beside the data: the definition's is the one."""
+    team = [agent(name, input={"type": "object", "properties": {"text": TEXT, "url": TEXT, "endpoint": TEXT}}) for name in NAMES]
+    sent: list[dict[str, Any]] = []
+
+    def called(payload: dict[str, Any]) -> dict[str, Any]:
+        sent.append(payload)
+        return ok({f"by_{payload['url'].rsplit('/', 1)[1]}": LURE["url"], **LURE}, location=LURE["url"])
+
+    simulation = Simulation(MODEL, team, called, lambda _: model_says(rng.choice(NAMES)))
+    start = Message("s", schemas.STARTED, "/t", "w", {"document": {"text": LURE["url"], **LURE}, "team": "t", **LURE_MORE})
+    simulation.write(MODEL.topics.messages, orjson.dumps(orjson.loads(encode(start)) | LURE))
+    for hop, name in enumerate(forged, 1):
+        target = {"branch": "0", "agent": name, "version": 1, "input": dict(LURE), "input_hash": "h", **LURE_MORE}
+        data = {"outcome": "dispatch", "strategy": "llm", "targets": [target], "candidates": [], "reason": "", "pins": {}, "team": "t"}
+        body = orjson.loads(encode(Message(f"d{hop}", schemas.DECIDED, "/t", "v", data | LURE_MORE, hop)))
+        simulation.write(MODEL.topics.decisions, orjson.dumps(body | LURE))
+    simulation.run(rng)
+    assert {payload["headers"]["ce-workflowid"] for payload in sent} == {"v", "w"}
+    assert {payload["url"] for payload in sent} <= {definition.endpoint for definition in team}
+    for payload in sent:
+        assert (payload["allow"], "auth" in payload) == ([], False)
+        assert not [name for name, value in payload["headers"].items() if "169.254" in value or name == "host"]
