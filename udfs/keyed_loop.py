@@ -33,7 +33,7 @@ DEFINITIONS = MapStateDescriptor("definitions", Types.STRING(), Types.PICKLED_BY
 _ENVELOPE = struct.Struct(">BBQ")  # version, whether the decider has a state, when the timer is due (0: none is wanted)
 _VERSION = 1
 _BATCH = 1000  # outcomes and wakes handled before Flink's other work gets its turn
-_SLICE_S, _SLICE_IN_A_BUNDLE_S = 1.0, 0.1  # how long a record is held back; in process mode a checkpoint waits for a bundle of records
+_SLICE_S, _SLICE_IN_A_BUNDLE_S = 0.5, 0.1  # how long a record is held back; in process mode a checkpoint waits for a bundle of records
 
 
 def pack(due_ms: int, state: bytes | None) -> bytes | None:
@@ -66,7 +66,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     promise not to.
 
     While `max_in_flight` calls have not come back, or `max_waiting` keys wait for something that is down (`Step.held`), each record is held
-    back for up to a second: that holds Kafka back, and what is in memory and state hardly grows. After that second the record is taken in
+    back for up to half a second: that holds Kafka back, and what is in memory and state hardly grows. After that the record is taken in
     all the same, so that timers and checkpoints, which wait behind it, get their turn. No more than `max_in_flight` calls run at a time.
     """
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from loopwright.edges.agents import AgentPerformer
+from loopwright.edges.circuits import agent_fault
 from loopwright.edges.router import RoutePerformer
 from loopwright.settings import Circuit, read_settings
 from loopwright.step import Call, Performer
@@ -167,3 +168,15 @@ def test_a_model_s_circuit_opens_before_one_question_has_used_up_its_attempts() 
         settings = read_settings(llm_base_url=model.base_url, llm_model="m", llm_attempts=2, circuit=LONG)
         found = outcomes(RoutePerformer(settings), [ASK | {"schema": SCHEMA}] * 3)
     assert [bool(outcome["error"].get("held")) for outcome in found] == [False, True, True]
+
+
+@pytest.mark.parametrize("kind", ["ConnectionRefused", "ConnectionReset", "ConnectionFailed", "DnsFailure", "Timeout"])
+def test_an_agent_that_cannot_be_reached_counts_against_it(kind: str) -> None:
+    assert agent_fault({"error": {"class": kind, "message": "no"}}, QUICK) is not None
+
+
+@pytest.mark.parametrize(
+    "kind", ["TlsError", "InvalidUrl", "AddressRefused", "ResponseTooLarge", "NotUtf8", "InvalidResponse", "Redirected"]
+)
+def test_what_another_try_would_not_change_does_not_count(kind: str) -> None:
+    assert agent_fault({"error": {"class": kind, "message": "no"}}, QUICK) is None

@@ -96,11 +96,12 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
         **_python(config, python),
         "execution.buffer-timeout.interval": "0 ms",
         "pipeline.object-reuse": "true",
-        # while records are held back a checkpoint waits behind those that are buffered before the operator: let them be a dozen, not
+        # while records are held back a checkpoint waits behind those that are buffered before the operator: let them be dozens, not
         # hundreds (it cannot overtake them: Flink has no unaligned checkpoints for an operator with a broadcast input)
         "taskmanager.memory.segment-size": "4 kb",
         "taskmanager.network.memory.buffers-per-channel": "2",
         "taskmanager.network.memory.floating-buffers-per-gate": "2",
+        "taskmanager.network.memory.max-overdraft-buffers-per-gate": "0",
         # the native runtime of thread mode loads one library per process: no job may bring its own
         "classloader.parent-first-patterns.additional": "pemja",
         "process.working-dir": str(layout.tmp),
