@@ -13,7 +13,7 @@ from tests.flink.minicluster import until
 from tests.flink.orchestra import PATH, Orchestra
 from tests.unit.sdr_team import LEAD
 
-FIRST, MORE, WAITING, DRAIN_S = 30, 150, 15, 180
+FIRST, MORE, WAITING, DRAIN_S = 20, 80, 10, 180
 QUICK = Circuit(pause_ms=200, longest_pause_ms=1000, refused_pause_ms=1000)
 
 
