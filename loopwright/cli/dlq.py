@@ -22,6 +22,7 @@ from loopwright.edges import kafka
 from loopwright.edges.entrance import Entrance
 from loopwright.errors import Conflict, InvalidDocument, LoopwrightError, NotFound, Unreachable
 from loopwright.history.letters import Letter, LetterState, fold, matching, settlement, shown_original
+from loopwright.history.rerun import went_on
 from loopwright.history.steps import shown_time
 from loopwright.history.timeline import Timeline
 from loopwright.message import Message, Rejected, encode, headers_of, parse
@@ -116,19 +117,30 @@ def show_letter(settings: Settings, wanted: str, as_json: bool, reveal: bool = F
     """
     shown = shown_by(settings, reveal)
     letter = find(letters(settings), wanted)
+    after = _after(settings, letter)
     if as_json:
         encoding, value = shown_original(letter)
         value = shown_text(value, letter.workflow, shown) if reveal else value
-        show.print_json(letter.as_dict(full=True) | {"original": {"encoding": encoding, "value": value} if encoding else None})
+        original = {"encoding": encoding, "value": value} if encoding else None
+        show.print_json(letter.as_dict(full=True) | {"original": original, "went_on": after or None})
     else:
-        show.console().print(_whole(letter, shown), soft_wrap=True)
+        show.console().print(_whole(letter, after, shown), soft_wrap=True)
 
 
-def _whole(letter: Letter, shown: Shown) -> Group:
+def _after(settings: Settings, letter: Letter) -> str:
+    """How the workflow went on after a call that was given up."""
+    if letter.message.type != schemas.FAILED:
+        return ""
+    timeline = logs.load(settings)
+    return went_on(timeline.lives(letter.workflow), letter.message.hop) if letter.workflow in timeline else ""
+
+
+def _whole(letter: Letter, after: str, shown: Shown) -> Group:
     head = Text.assemble(("dead letter ", "bold"), (letter.position, "bold"), "  ", (letter.state.value, STYLES[letter.state]))
     facts = [("record", letter.id), ("type", letter.message.type), ("time", shown_time(letter.message.logged_ms))]
     facts += [("workflow", letter.workflow or "-"), ("stood at", _stood(letter)), ("cause", letter.cause), ("stage", _stage(letter))]
     facts += [(name, _said(letter, name)) for name in ("why", "remedy") if _said(letter, name)]
+    facts += [("went on", after)] if after else []
     told = letter.settlement
     if told:
         facts.append((told.action.value, f"{shown_time(told.time_ms)} by {told.by or '-'}" + (f": {told.reason}" if told.reason else "")))

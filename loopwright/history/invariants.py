@@ -6,7 +6,7 @@ happened which the log does not account for.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from loopwright.history.findings import Clock, Finding, Invariant
 from loopwright.history.reading import Entry, Position, in_log_order, read_entry, text
 from loopwright.history.replay import Life, lives_of
 from loopwright.history.witness import Kept, Witness
-from loopwright.message import Message
+from loopwright.message import Message, read
 from loopwright.settings import Limits, Topics
 from loopwright.step import Record
 from loopwright.workflow.result import result_of
@@ -56,12 +56,24 @@ class Report:
         return body | ({"witness": self.witness} if self.witness else {})
 
 
+@dataclass(frozen=True, slots=True)
+class _Filed:
+    """A record as it is kept until its workflow is judged: its bytes, a fourth of what it takes as a message."""
+
+    entry: Entry
+    record: Record | None
+
+    def read(self) -> Entry:
+        """The entry with its message."""
+        return replace(self.entry, message=read(self.record)) if self.record else self.entry
+
+
 class Evidence:
     """The records of all topics, taken in one at a time in any order; the report comes out."""
 
     def __init__(self, topics: Topics, limits: Limits, default_team: str) -> None:
         self._topics, self._limits, self._default_team = topics, limits, default_team
-        self._entries: dict[str, dict[Position, Entry]] = {}
+        self._filed: dict[str, dict[Position, _Filed]] = {}
         self._lowest: dict[tuple[str, int], tuple[int, int]] = {}
         self._first_ms = NEVER_MS
 
@@ -76,7 +88,8 @@ class Evidence:
             self._first_ms = min(self._first_ms, record.timestamp_ms)
             entry = read_entry(record, self._topics, self._limits)
             if entry is not None:
-                self._entries.setdefault(entry.workflow, {})[entry.at] = entry
+                filed = _Filed(replace(entry, message=None), record) if entry.message else _Filed(entry, None)
+                self._filed.setdefault(entry.workflow, {})[entry.at] = filed
 
     def report(self, clock: Clock, since_ms: int = 0, witness: Witness | None = None) -> Report:
         """The report on the workflows of which a record was logged at `since_ms` (since the epoch) or later, with the agents' stores as
@@ -85,8 +98,8 @@ class Evidence:
         letters: dict[str, str] = {}
         findings: list[Finding] = []
         kept_from_ms = self._kept_from_ms()
-        for workflow in sorted(self._entries):
-            entries = in_log_order(self._entries[workflow].values())
+        for workflow in sorted(self._filed):
+            entries = in_log_order([filed.read() for filed in self._filed[workflow].values()])
             if max((entry.logged_ms for entry in entries), default=0) < since_ms:
                 if witness:
                     witness.skip(workflow)

@@ -49,6 +49,16 @@ def rerun(lives: Sequence[Life], hop: int, new_keys: bool) -> Rerun:
     return Rerun(data, max(reached) + 1, last.traceparent)
 
 
+def went_on(lives: Sequence[Life], hop: int) -> str:
+    """What was decided after a call of `hop` was given up: who took over, or why nobody did; empty where nothing was decided yet."""
+    taken = {number: told for life in lives for number, told in life.taken_up().items() if number > hop}
+    if not taken:
+        return ""
+    _, decided = taken[min(taken)]
+    names = ", ".join(target["agent"] for target in decided.data["targets"])
+    return f"hop {decided.hop}: {names or decided.data['outcome']} ({decided.data['reason']})"
+
+
 def _since_the_start(lives: Sequence[Life]) -> Sequence[Life]:
     """The last run, with those that it goes on from."""
     begin = max((number for number, life in enumerate(lives) if not life.first_hop), default=0)

@@ -16,10 +16,11 @@ from loopwright.history.findings import Clock, Finding, Invariant
 from loopwright.history.reading import Entry, text
 from loopwright.history.replay import Life
 from loopwright.message import Message
+from loopwright.sealing import SEALED
 from loopwright.workflow.calls import key_of
 
 COUNTED = ("executions", "not_ours", "before_the_logs")
-SEALED = b'"$encrypted"'  # such a value says nothing to who has no key: it is not compared
+ENCRYPTED = f'"{SEALED}"'.encode()  # such a value says nothing to who has no key: it is not compared
 Called = tuple[str, str]
 
 
@@ -199,4 +200,4 @@ def _same(output: Mapping[str, Any], answer: bytes) -> bool:
 
 
 def _holds(said: Mapping[str, Any], output: Mapping[str, Any]) -> bool:
-    return all(name in said and (said[name] == value or SEALED in orjson.dumps(value)) for name, value in output.items())
+    return all(name in said and (said[name] == value or ENCRYPTED in orjson.dumps(value)) for name, value in output.items())

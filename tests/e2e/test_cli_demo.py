@@ -155,6 +155,60 @@ def test_a_workflow_that_was_parked_over_an_agent_that_is_down_is_resumed_and_an
     assert demo.run("cancel", eve, code=1)["error"] == "Conflict"
 
 
+def mails_to(demo, address):
+    return [mail for mail in (demo.home / "outbox" / "new").glob("*.eml") if address in mail.read_text()]
+
+
+def test_a_step_is_retried_with_its_key_and_sends_no_second_mail_and_with_a_new_key_it_does(demo):
+    address = "retried@engines.example"
+    sent = demo.run("send", "-", "--wait", stdin=json.dumps(LEAD | {"email": address}).encode())
+    workflow, mails = sent[0]["workflow"], len(mails_to(demo, address))
+    assert mails > 0
+
+    def completed_again(*options):
+        hop = demo.run("resume", workflow, *options)["hop"]
+
+        def story():
+            told = demo.run("trace", workflow)
+            return told if told["status"] == "completed" and told["hop"] > hop else None
+
+        return wait_for(story, 60)
+
+    first = completed_again("--from", "1")
+    assert first["path"] == sent[0]["path"]
+    assert len(mails_to(demo, address)) == mails
+    last = max(step["hop"] for step in first["steps"] if step["kind"] == "reply")
+    assert completed_again("--from", str(last), "--new-key")["path"] == sent[0]["path"]
+    assert len(mails_to(demo, address)) == 2 * mails
+    proof = demo.run("verify")
+    assert proof["holds"], proof["broken"]
+    assert proof["witness"]["executions"] > 0
+    assert demo.run("resume", workflow, "--from", "99", code=1)["error"] == "NotFound"
+
+
+def test_where_one_candidate_has_failed_for_good_another_takes_over_and_the_dead_letter_says_who(demo, tmp_path):
+    port, dead = free_port(), free_port()
+    folder = tmp_path / "greeter"
+    folder.mkdir()
+    alive = readme_block("yaml").replace(":8805", f":{port}").replace("team: demo", "team: spare")
+    down = alive.replace(f":{port}", f":{dead}").replace("name: greeter", "name: poet", 1) + "retry: {attempts: 2, initial: 10ms}\n"
+    (folder / "greeter.yaml").write_text(alive)
+    (folder / "poet.yaml").write_text(re.sub(r"description: .*", "description: Writes a poem on steam engines.", down))
+    (folder / "greeter.py").write_text(readme_block("python").replace("8805", str(port)))
+    demo.run("agents", "apply", str(folder))
+    with subprocess.Popen([sys.executable, "greeter/greeter.py"], cwd=tmp_path, env=demo.env, stdout=subprocess.DEVNULL) as agent:
+        try:
+            assert wait_for(lambda: answers(port), 30)
+            sent = demo.run("send", "-", "--team", "spare", "--wait", stdin=b'{"name": "poem on steam engines"}')
+        finally:
+            agent.terminate()
+    assert (sent[0]["status"], sent[0]["path"]) == ("completed", ["greeter"])
+    (letter,) = [one for one in demo.run("dlq", "list")["letters"] if one["workflow"] == sent[0]["workflow"]]
+    told = demo.run("dlq", "show", letter["id"])
+    assert (told["data"]["agent"], told["data"]["attempts"]) == ("poet", 2)
+    assert told["went_on"].startswith("hop 2: greeter")
+
+
 def test_a_lead_from_the_form_is_worked(demo):
     form = {**LEAD, "name": "Grace", "job_title": "", "company_website": "", "project_description": ""}
     answer = requests.post(f"{demo.env['LOOPWRIGHT_GATEWAY_URL']}/leads", data=form, timeout=10)
