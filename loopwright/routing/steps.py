@@ -41,8 +41,9 @@ def contracts(request: RouteRequest) -> Decision | None:
         return towards(masked.candidates[0], "only-candidate", "its input contract alone accepts the document", 1.0)
     if masked.candidates:
         return None
-    if state.failed:
-        failures = "; ".join(f"{name} failed ({why})" for name, why in state.failed.items())
+    missed = {name: why for name, why in state.failed.items() if not _made_up_for(name, request)}
+    if missed:
+        failures = "; ".join(f"{name} failed ({why})" for name, why in missed.items())
         return Decision("park", "no-candidate", f"{failures}; no other agent can go on")
     kept_out = [f"{name}: {found.why}" for name, found in request.refused.items() if found.cause == "action-not-allowed"]
     if kept_out and state.visits:
@@ -52,6 +53,12 @@ def contracts(request: RouteRequest) -> Decision | None:
     closest_first = sorted(masked.rejected.items(), key=lambda item: (len(item[1]), item[0]))
     refused = "; ".join(f"{name}: {why}" for name, why in closest_first)
     return Decision("unroutable", "no-candidate", f"no agent takes the document: {refused}"[:1000])
+
+
+def _made_up_for(name: str, request: RouteRequest) -> bool:
+    """Whether what an agent that failed had promised is in the document: another one took over."""
+    promised = request.agents[name].output.required if name in request.agents else frozenset()
+    return bool(promised) and promised <= request.state.document.keys()
 
 
 def fallback(request: RouteRequest) -> Decision:

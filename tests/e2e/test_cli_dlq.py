@@ -47,9 +47,13 @@ def written(broker: Broker, topic: str, letter: str) -> list[tuple[bytes, bytes]
     return [(r.key or b"", r.value or b"") for r in records if r.headers.get("loopwright-dead-letter") == letter.encode()]
 
 
+def resumptions(broker: Broker, workflow: str) -> list[Message]:
+    records = [read(r) for r in kafka.read_all(broker.settings, [TOPICS.messages]) if r.key == workflow.encode()]
+    return [record for record in records if record.type == schemas.RESUMED]
+
+
 def resumed(broker: Broker, workflow: str) -> int:
-    records = [r for r in kafka.read_all(broker.settings, [TOPICS.messages]) if r.key == workflow.encode()]
-    return sum(read(record).type == schemas.RESUMED for record in records)
+    return len(resumptions(broker, workflow))
 
 
 def state(broker: Broker, letter: str) -> str:
@@ -116,6 +120,15 @@ def test_a_call_that_was_given_up_resumes_its_parked_workflow_once(broker):
     story = broker.json("trace", "parked")
     assert (story["status"], story["dead_letters"]) == ("waiting for its first decision", 2)
     assert any("retried by" in step["summary"] for step in story["steps"])
+
+
+@pytest.mark.parametrize("new_key", [False, True])
+def test_a_call_is_retried_with_its_key_unless_a_new_one_is_asked_for(broker, new_key):
+    workflow = f"keyed-{new_key}"
+    park(broker, workflow)
+    letter = give_up(broker, workflow)
+    broker.run("dlq", "retry", letter, *(["--new-key"] if new_key else []))
+    assert [said.data.get("new_key", False) for said in resumptions(broker, workflow)] == [new_key]
 
 
 @pytest.mark.parametrize("workflow", ["open-one", "unheard-of"])

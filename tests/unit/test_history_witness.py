@@ -163,9 +163,10 @@ def test_a_field_that_the_log_holds_encrypted_is_not_compared() -> None:
     assert agents.simulation is not None
     log = agents.simulation.logs[TOPICS.messages]
     offset, reply = next((n, m) for n, m in enumerate(map(read, log)) if m.type == schemas.REPLIED and m.hop == HOP)
-    sealed = reply.data["output"] | {"score": {"$encrypted": {"v": 1, "data": "x"}}}
-    log[offset] = replace(log[offset], value=encode(replace(reply, data=reply.data | {"output": sealed})))
-    assert [f.invariant for f in found(agents) if f.invariant is Invariant.OTHER_ANSWER] == []
+    for score, other in (({"$encrypted": {"v": 1, "data": "x"}}, []), (-1, [Invariant.OTHER_ANSWER])):
+        output = reply.data["output"] | {"score": score}
+        log[offset] = replace(log[offset], value=encode(replace(reply, data=reply.data | {"output": output})))
+        assert [f.invariant for f in found(agents) if f.invariant is Invariant.OTHER_ANSWER] == other
 
 
 def test_a_reply_that_no_store_knows_is_found_where_the_stores_cover_its_agent_and_its_time() -> None:
@@ -210,3 +211,17 @@ def test_the_key_of_a_call_follows_from_its_decision() -> None:
     agents = run(1)
     assert {called[1] for called in agents.kept} == {idempotency_key(WORKFLOW, hop, "0") for hop in (1, 2, 3, 4)}
     assert isinstance(read(agents.simulation.logs[TOPICS.messages][1]) if agents.simulation else None, Message)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_records_that_come_twice_and_answers_that_are_lost_on_the_way_have_one_effect_each(seed: int) -> None:
+    agents = run(seed, crash_rate=0.1, failing=0.3)
+    simulation, done = agents.simulation, len(agents.kept)
+    assert simulation is not None
+    for topic in (TOPICS.messages, TOPICS.decisions):
+        for record in tuple(simulation.logs[topic]):
+            if record.key is not None:
+                simulation.write(topic, record.value, record.key)
+    simulation.run(agents.rng, crash_rate=0.1)
+    assert found(agents) == []
+    assert len(agents.kept) == done > 0

@@ -126,20 +126,21 @@ def test_with_new_keys_the_effects_happen_again_from_that_hop_on_and_keep_their_
     clean(simulation)
 
 
-def test_a_parked_workflow_calls_the_agent_that_failed_again_with_the_same_key() -> None:
+@pytest.mark.parametrize("new_key", [False, True])
+def test_a_parked_workflow_calls_the_agent_that_failed_again_with_the_same_key_unless_told_otherwise(new_key: bool) -> None:
     agents = Agents()
     agents.fail.add("lead-scoring")
     simulation = simulated(agents)
     assert view_of(simulation).status is Status.PARKED
     agents.fail.clear()
-    resumed = Message("r", schemas.RESUMED, "/cli", WORKFLOW, {}, time_ms=simulation.now_ms)
+    resumed = Message("r", schemas.RESUMED, "/cli", WORKFLOW, {"new_key": new_key}, time_ms=simulation.now_ms)
     simulation.write(TOPICS.messages, encode(resumed), WORKFLOW.encode())
     simulation.run(random.Random(2), within_ms=60_000)
     assert view_of(simulation).status is Status.COMPLETED
     scoring = [
         d.data["targets"][0] for d in simulation.read(TOPICS.decisions) if d.data["targets"] and "scoring" in d.data["targets"][0]["agent"]
     ]
-    assert ("idempotency_key" in scoring[0], "idempotency_key" in scoring[1]) == (False, True)
+    assert ("idempotency_key" in scoring[0], "idempotency_key" in scoring[1]) == (False, not new_key)
     clean(simulation)
 
 

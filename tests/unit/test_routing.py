@@ -149,6 +149,16 @@ def test_an_invalid_answer_is_asked_for_once_more_with_what_was_wrong() -> None:
     assert (parked.outcome, parked.strategy, "'root' is not among" in parked.reason) == ("park", "fallback", True)
 
 
+def test_an_agent_that_failed_is_not_missed_where_another_one_took_over() -> None:
+    done = SCORED | OUTPUTS["active-outreach"] | OUTPUTS["send-email"]
+    down = {"nurture-campaign": "Timeout: slow"}
+    decision = choose(request(done, "lead-ingestion", "lead-scoring", "active-outreach", "send-email", failed=down))
+    assert (decision.outcome, decision.strategy) == ("complete", "no-candidate")
+    unsent = {name: value for name, value in done.items() if name not in OUTPUTS["send-email"]}
+    decision = choose(request(unsent, "lead-ingestion", "lead-scoring", "active-outreach", failed={**down, "send-email": "Timeout: slow"}))
+    assert (decision.outcome, "nurture-campaign" in decision.reason, "send-email" in decision.reason) == ("park", False, True)
+
+
 def failed(retryable: bool, after_ms: int | None = None) -> dict[str, Any]:
     return {"ok": False, "error": {"class": "RateLimited", "message": "slow down", "retryable": retryable, "retry_after_ms": after_ms}}
 
