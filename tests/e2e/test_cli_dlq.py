@@ -169,3 +169,14 @@ def test_what_is_not_known_or_not_clear_is_said(broker):
 @pytest.mark.parametrize("args", [(), ("0-1", "--all-open"), ("--cause", "c", "--edit", "f")])
 def test_retry_wants_one_choice(broker, args):
     broker.run("dlq", "retry", *args, code=2)
+
+
+def test_who_took_over_a_call_that_was_given_up_is_shown(broker):
+    broker.say(TOPICS.messages, schemas.STARTED, "taken-over", 0, {"document": {"name": "Ada"}, "team": "t1"})
+    target = {"branch": "0", "agent": "spare", "version": 1, "input": {}}
+    decided = {"outcome": "dispatch", "strategy": "llm", "targets": [target], "candidates": ["spare"], "reason": "it is left", "pins": {}}
+    letter = give_up(broker, "taken-over", 1)
+    assert broker.json("dlq", "show", letter)["went_on"] is None
+    broker.say(TOPICS.decisions, schemas.DECIDED, "taken-over", 2, decided)
+    assert broker.json("dlq", "show", letter)["went_on"] == "hop 2: spare (it is left)"
+    assert b"hop 2: spare" in broker.run("dlq", "show", letter).stdout

@@ -14,7 +14,7 @@ from loopwright import schemas
 from loopwright.errors import Conflict, NotFound
 from loopwright.history.findings import Clock
 from loopwright.history.invariants import Evidence
-from loopwright.history.rerun import rerun
+from loopwright.history.rerun import rerun, went_on
 from loopwright.history.timeline import Timeline
 from loopwright.history.view import Status, WorkflowView
 from loopwright.message import Message, encode
@@ -242,3 +242,16 @@ def test_a_workflow_that_the_hop_limit_parked_is_shown_as_parked_and_runs_again(
     set_back(simulation, 3)
     simulation.run(random.Random(1), within_ms=60_000)
     assert view_of(simulation).status is Status.COMPLETED
+
+
+def test_where_one_candidate_has_failed_for_good_another_takes_over_and_it_can_be_told_who() -> None:
+    agents = Agents()
+    agents.fail.add("active-outreach")
+    simulation = simulated(agents)
+    view = view_of(simulation)
+    assert (view.status, view.path[2:]) == (Status.COMPLETED, ("nurture-campaign", "send-email"))
+    (letter,) = simulation.read(TOPICS.dead_letters)
+    lives = timeline_of(simulation).lives(WORKFLOW)
+    assert (letter.data["agent"], went_on(lives, letter.hop)[:24]) == ("active-outreach", "hop 4: nurture-campaign ")
+    assert went_on(lives, 99) == ""
+    clean(simulation)
