@@ -18,6 +18,7 @@ from pyflink.datastream import BroadcastStream, DataStream, RuntimeContext
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
+from loopwright.alarm import alarm_ms, told_ms
 from loopwright.edges.background import Lane, Outcome
 from loopwright.masking import masked
 from loopwright.step import Call, Decider, Performer, Step
@@ -207,7 +208,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         """Ask the decider about the current key, and perform what it says. `fired_ms`: the time of the timer that led here, if one did."""
         stored = self._state.value()
         due, state = unpack(stored)
-        now = max(_now(), fired_ms)
+        now = told_ms(_now(), fired_ms)
         try:
             step = ask(state, now)
         except Exception as error:
@@ -217,7 +218,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         for call in step.calls:
             self._start(key, call)
         wanted = self._wanted(key, step, now)
-        due = self._arm(wanted, 0 if due <= fired_ms else due)
+        due = self._arm(wanted, 0 if due <= fired_ms else due, now)
         self._store(stored, pack(due if wanted or step.state is not None else 0, step.state))
         for name in step.counts:
             self._count(name)
@@ -250,12 +251,12 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
             times.append(now + max(self._guard_ms, len(self._waiting)))  # many that wait share a thousand wakes a second
         return min(times, default=0)
 
-    def _arm(self, wanted: int, due: int) -> int:
+    def _arm(self, wanted: int, due: int, now: int) -> int:
         """Set a timer for the current key where none is set that fires by then. Returns when the next one fires."""
-        if wanted and (not due or wanted < due):
-            self._host.set_timer(wanted)
-            return wanted
-        return due
+        at = alarm_ms(wanted, due, now, _now())
+        if at:
+            self._host.set_timer(at)
+        return at or due
 
     def _poll(self) -> None:
         """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on the current key."""

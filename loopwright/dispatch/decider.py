@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from loopwright import schemas
+from loopwright.alarm import absurd
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
 from loopwright.dispatch import holding
@@ -94,7 +95,7 @@ class DispatchDecider:
             return self._step(state)
         if branch.status in (CALLING, UNKNOWN):
             return self._call(key, state, name, now_ms)
-        if branch.due_ms > now_ms:
+        if branch.due_ms > now_ms and (branch.status == CALLBACK or not absurd(branch.due_ms, now_ms)):
             return self._step(state)
         if branch.status == HELD:
             late = state.deadline_ms and now_ms >= state.deadline_ms

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from loopwright import schemas
+from loopwright.alarm import absurd
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
 from loopwright.message import Message, Rejected, emitted, read, record_id, trace_of, uncarry
@@ -23,13 +24,14 @@ from loopwright.routing.request import Ask, Decision, Prices, RouteRequest, Rout
 from loopwright.sealing import is_sealed
 from loopwright.settings import Settings
 from loopwright.step import Call, Emit, Step
-from loopwright.workflow.fold import Applied, Contradiction, fold
+from loopwright.workflow.fold import EARLY, Applied, Contradiction, fold
 from loopwright.workflow.result import result_of
 from loopwright.workflow.state import WorkflowState, from_json, to_json
 from loopwright.workflow.transitions import ENDED, OPEN, Event, Phase, after
 
 SOURCE = "/loopwright/route"
 REPEAT_DEADLINE_MS = 30_000
+FAR_OFF_MS = 24 * 3_600_000  # a record from further in the future was stamped by a producer, at will; a clock that is set wrong is no such
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class RouteDecider:
         """Fold one record of agent-messages."""
         raw = uncarry(record)
         message = read(raw)
-        message = replace(message, logged_ms=min(message.logged_ms, now_ms))
+        if message.logged_ms > now_ms + FAR_OFF_MS:
+            message = replace(message, logged_ms=now_ms)
         present, question = _load(state)
         folded = fold(present, message, self._settings.limits, self._settings.team)
         if isinstance(folded, Applied):
@@ -88,7 +91,11 @@ class RouteDecider:
             rejected = Rejected(raw, folded.cause, folded.why, folded.remedy, key)
             letter = dead_letter(rejected, self._topics.dead_letters, "route", now_ms)
             return replace(self._waiting(present, question, now_ms, ("contradiction",)), emits=(letter,))
-        return self._waiting(present, question, now_ms, (folded.count,))
+        step = self._waiting(present, question, now_ms, (folded.count,))
+        if folded.count == EARLY and present is not None:  # our clock is ahead of Kafka's: what is left by Kafka's is left by ours too
+            left_ms = max(present.deadline_ms - message.logged_ms, REPEAT_DEADLINE_MS)
+            step = replace(step, wake_at_ms=now_ms + left_ms)
+        return step
 
     def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:  # noqa: ARG002  # the interface
         """Go on with the answer to a question."""
@@ -129,7 +136,8 @@ class RouteDecider:
         emits = (self._deadline_record(present, now_ms),) if now_ms >= present.deadline_ms else ()
         step = self._waiting(present, question, now_ms)
         if present.phase is Phase.ROUTING and not emits:
-            under_way = question is not None and (question.call_id(present.hop) in in_flight or question.due_ms > now_ms)
+            later = question is not None and question.due_ms > now_ms and not absurd(question.due_ms, now_ms)
+            under_way = question is not None and (question.call_id(present.hop) in in_flight or later)
             step = step if under_way else self._route(present, replace(question, due_ms=now_ms) if question else None, now_ms)
         wake_at = now_ms + REPEAT_DEADLINE_MS if emits else step.wake_at_ms
         return replace(step, emits=(*step.emits, *emits), wake_at_ms=wake_at)
