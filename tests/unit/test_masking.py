@@ -9,11 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.sdr.prompting import shown
+from loopwright.agent import Agent
 from loopwright.deadletter import dead_letter, original_bytes
+from loopwright.edges.outcome import said
 from loopwright.masking import MASK, is_secret, masked
-from loopwright.message import Rejected, read
+from loopwright.message import Message, Rejected, read
 from loopwright.routing.model import render
+from loopwright.schemas import CALLED_BACK
 from loopwright.step import Emit, Record
+from tests.unit.sealed_team import PHONE_FOUND, sealed_team
+from tests.unit.test_dispatch import NOW, called, carried, decider
 
 SECRET = "hunter2hunter2hunter2"
 KEYS = ["sk-proj-Ab3_dEf9hIjKlMnOp", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "AKIAIOSFODNN7EXAMPLE", "xoxb-2345678901-abcdefgh"]
@@ -167,3 +173,25 @@ def test_a_dead_letter_masks_its_reason_and_keeps_its_original_whole() -> None:
 
 def data_of(letter: Emit) -> dict[str, Any]:
     return read(Record(letter.topic, 0, 0, 0, letter.key, letter.value)).data
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_late_error_tells_no_secret_not_even_as_its_class(key: str) -> None:
+    made = decider(reply="callback")
+    accepted = made.on_outcome("w", called(made)[0].state, "1/0/1", b'{"status": 202, "headers": {}, "body": ""}', NOW)
+    error = {"class": f"Bad-{key}", "message": f"the key {key} is wrong", "retryable": False}
+    back = Message("c", CALLED_BACK, "/gateway", "w", {"branch": "0", "error": error}, 1)
+    step = made.on_record("w", accepted.state, carried(back), NOW)
+    assert len(step.emits) == 2
+    assert not [emit for emit in step.emits if key.encode() in emit.value or key.encode() in b"".join(emit.headers.values())]
+
+
+def test_a_reference_agent_s_prompt_shows_neither_sensitive_fields_nor_secrets() -> None:
+    caller = next(definition for definition in sealed_team() if definition.name == "caller")
+    told = shown(Agent(caller), {"phone": PHONE_FOUND, "filed": f"with {KEYS[0]}", "password": SECRET})
+    assert orjson.loads(told) == {"phone": MASK, "filed": f"with {MASK}", "password": MASK}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_is_said_of_an_error_is_masked_before_it_is_cut(key: str) -> None:
+    assert "".join(key[:9]) not in said(f"{'x' * 285} {key}")
