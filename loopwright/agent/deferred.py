@@ -20,7 +20,7 @@ from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
 from loopwright.agent.work import input_problem
 from loopwright.edges.http_post import REMEDY, Poster
-from loopwright.edges.signing import Signer, message_id
+from loopwright.edges.signing import Signer, call_of, message_id
 from loopwright.errors import Terminal, Unreachable
 from loopwright.retry import backoff_ms
 
@@ -109,7 +109,7 @@ class DeferredDesk:
 
     async def _deliver(self, incoming: Incoming, body: bytes, made_ms: int) -> None:
         until_ms = made_ms + self.agent.definition.callback_timeout_ms
-        attempt, message = 0, message_id()
+        attempt, message = 0, message_id(call_of(incoming.workflow, incoming.hop, incoming.branch) if incoming.branch else "")
         while not await self._posted(await self._asked_last(incoming), body, message):
             attempt += 1
             pause_ms = backoff_ms(attempt, incoming.key, initial_ms=200, max_ms=min(10_000, self._lease_ms // 2))

@@ -11,7 +11,7 @@ import orjson
 from loopwright.agent.incoming import Incoming
 from loopwright.agent.task import Report, Task
 from loopwright.edges.http_post import Poster
-from loopwright.edges.signing import Signer, message_id
+from loopwright.edges.signing import Signer, call_of, message_id
 from loopwright.errors import LoopwrightError
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Reporter:
 
     def __init__(self, poster: Poster) -> None:
         self._poster = poster
-        self._waiting: asyncio.Queue[tuple[str, bytes, Signer]] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[tuple[str, bytes, str, Signer]] = asyncio.Queue(MOST_WAITING)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sending: asyncio.Task[None] | None = None
 
@@ -56,28 +56,29 @@ class Reporter:
     def for_call(self, signer: Signer, incoming: Incoming) -> Report:
         """What a task of this call reports through; `signer` signs for its agent."""
         url = progress_url(incoming)
+        call = call_of(incoming.workflow, incoming.hop) if incoming.workflow else ""
 
         def report(task: Task, step: int, of: int, text: str) -> None:
             said = {"agent": task.agent, "branch": task.branch, "step": step, "of": of, "text": str(text)[:LONGEST_TEXT]}
             loop = self._loop
             if url and loop is not None:
                 with suppress(RuntimeError, TypeError, ValueError):  # the loop is closed, or the numbers are no numbers
-                    loop.call_soon_threadsafe(self._put, url, orjson.dumps(said), signer)
+                    loop.call_soon_threadsafe(self._put, url, orjson.dumps(said), call, signer)
 
         return report
 
-    def _put(self, url: str, body: bytes, signer: Signer) -> None:
+    def _put(self, url: str, body: bytes, call: str, signer: Signer) -> None:
         with suppress(asyncio.QueueFull):
-            self._waiting.put_nowait((url, body, signer))
+            self._waiting.put_nowait((url, body, call, signer))
 
     async def _send_all(self) -> None:
         resting_until = 0.0
         while True:
-            url, body, signer = await self._waiting.get()
+            url, body, call, signer = await self._waiting.get()
             if time.monotonic() < resting_until:
                 continue
             try:
-                posted = await self._poster.post(url, body, signer.headers(body, message_id()), POST_TIMEOUT_MS)
+                posted = await self._poster.post(url, body, signer.headers(body, message_id(call)), POST_TIMEOUT_MS)
             except LoopwrightError as error:
                 log.debug("progress is not taken: %s", error.why)
                 resting_until = time.monotonic() + REST_S

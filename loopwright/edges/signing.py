@@ -1,7 +1,7 @@
 """Signed callbacks and progress reports. Source: Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over id.timestamp.body.
 
-Headers: `webhook-id` (the same for every attempt at one delivery), `webhook-timestamp` (of the attempt), `webhook-signature`; and
-`loopwright-agent: TEAM/NAME`, who it is that signs: the key is that agent's, so nobody else's signature fits.
+Headers: `webhook-id` (the same for every attempt at one delivery; the SDK's names the call), `webhook-timestamp` (of the attempt),
+`webhook-signature`; and `loopwright-agent: TEAM/NAME`, who it is that signs: the key is that agent's, so nobody else's signature fits.
 """
 
 import hashlib
@@ -17,10 +17,12 @@ from typing import Literal
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from loopwright.edges.secrets import SecretsFile
+from loopwright.message import record_id
 
 TOLERANCE_S = 300
 SENDER = "loopwright-agent"
 _SENDER = re.compile(r"([a-z0-9-]{1,64})/([a-z0-9-]{1,64})")
+_OF_CALL = re.compile(r"call_([0-9a-f]{32})_[0-9a-f]{32}")
 _MESSAGE_ID = re.compile(r"[!-~]{1,256}")
 Cause = Literal["unsigned", "wrong-signature", "stale", "replayed"]
 
@@ -72,9 +74,20 @@ class Signer:
         return {**named, "webhook-id": message, "webhook-timestamp": stamp, "webhook-signature": signature}
 
 
-def message_id() -> str:
-    """An id for one delivery: all attempts at it have the same."""
-    return f"msg_{uuid.uuid4().hex}"
+def message_id(call: str = "") -> str:
+    """An id for one delivery: all attempts at it have the same. With `call` (see `call_of`) it can be delivered to that address alone."""
+    return f"call_{call}_{uuid.uuid4().hex}" if call else f"msg_{uuid.uuid4().hex}"
+
+
+def call_of(workflow: str, hop: int, branch: str = "") -> str:
+    """What a delivery is about, as it stands in its id: the late reply for a branch, or the progress of a hop. 32 hex digits."""
+    return record_id(workflow, hop, branch, "callback" if branch else "progress")
+
+
+def is_for(message: str, call: str) -> bool:
+    """Whether a delivery may go to the address of `call`. The id is signed and the address is not: a copy cannot be sent elsewhere."""
+    named = _OF_CALL.fullmatch(message)
+    return named is None or named[1] == call
 
 
 def verify(secrets: SecretsFile, headers: Mapping[str, str], body: bytes) -> Signed:

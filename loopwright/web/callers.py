@@ -8,7 +8,7 @@ from starlette.requests import Request
 from loopwright.agent.problems import Refused, problem
 from loopwright.audit import Refusal
 from loopwright.edges.secrets import SecretsFile
-from loopwright.edges.signing import SENDER, SignatureRefused, Signed, verify
+from loopwright.edges.signing import SENDER, SignatureRefused, Signed, call_of, is_for, verify
 from loopwright.web.refusals import Refusals
 from loopwright.web.replays import Replays, Standing
 
@@ -34,7 +34,12 @@ class Callers:
         if self._secrets is None:
             return None
         try:
-            return verify(self._secrets, request.headers, body)
+            signed = verify(self._secrets, request.headers, body)
+            found = request.path_params
+            if not is_for(signed.message, call_of(str(found["workflow"]), int(found["hop"]), str(found.get("branch", "")))):
+                why = f"{signed.message} of {signed.sender} was signed for another call"
+                raise SignatureRefused("wrong-signature", why, "send it to the address that the call gave", signed.sender)
+            return signed
         except SignatureRefused as refused:
             raise self._refused(request, refused) from refused
 

@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 import requests
+from starlette.requests import Request
 
 from loopwright.agent import Task, create_app
 from loopwright.audit import Refusal
 from loopwright.edges.secrets import SecretsFile, new_key
-from loopwright.edges.signing import Signer
+from loopwright.edges.signing import Signer, call_of, message_id
 from loopwright.errors import Unreachable
 from loopwright.settings import read_settings
 from loopwright.web import gateway as web
@@ -155,6 +157,17 @@ def test_progress_is_signed_too_and_each_agent_reports_for_itself(base: str, log
     assert len(log.kept("agent-progress")) == 1
 
 
+def test_a_delivery_that_was_signed_for_one_call_is_taken_at_no_other_address(base: str, log: Audited, secrets: SecretsFile) -> None:
+    headers = sign(secrets, message_id(call_of("a/b", 3, "0")))
+    for elsewhere in ("w/3/0", "a%2Fb/4/0", "a%2Fb/3/1"):
+        refused(post(f"{base}/callbacks/{elsewhere}", headers), log, "wrong-signature")
+    assert post(f"{base}/callbacks/a%2Fb/3/0", headers).status_code == 202
+    report = orjson.dumps({"agent": "echo", "step": 1, "of": 2})
+    told = sign(secrets, message_id(call_of("w", 3)), body=report)
+    refused(post(f"{base}/progress/w/4", told, report), log, "wrong-signature")
+    assert post(f"{base}/progress/w/3", told, report).status_code == 202
+
+
 def test_a_reply_that_names_another_agent_than_it_is_signed_by_is_refused(base: str, log: Audited, secrets: SecretsFile) -> None:
     answer = post(f"{base}/callbacks/w/3/0?agent=default%2Fother%401", sign(secrets))
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:loopwright:foreign-agent")
@@ -162,15 +175,24 @@ def test_a_reply_that_names_another_agent_than_it_is_signed_by_is_refused(base: 
     assert len(log.kept("agent-callbacks")) == 1
 
 
-def test_the_sdk_signs_what_it_sends(base: str, log: Audited, secrets: SecretsFile, tmp_path: Path) -> None:
+def test_the_sdk_signs_what_it_sends_for_the_call_that_it_answers(log: Audited, secrets: SecretsFile, tmp_path: Path) -> None:
     async def handle(task: Task) -> dict[str, object]:
         await task.progress(1, 1, "reading")
         return {"said": task.input["text"]}
 
-    with running(create_app([echo(handle, reply="callback")], tmp_path, secrets=secrets)) as agent:
+    app = web.create_app(read_settings(secrets_file=secrets.path), log)
+    seen: list[str] = []
+
+    @app.middleware("http")
+    async def looking(request: Request, call_next: Any) -> Any:
+        seen.append(request.headers.get("webhook-id", ""))
+        return await call_next(request)
+
+    with running(app) as base, running(create_app([echo(handle, reply="callback")], tmp_path, secrets=secrets)) as agent:
         assert posting(agent)({"text": "hi"}, **later(base)).status_code == 202
         (reply,) = until(lambda: log.kept("agent-callbacks"), "the reply")
         until(lambda: log.kept("agent-progress"), "the progress")
+    assert {call_of("w", 2, "main"), call_of("w", 2)} == {name.split("_")[1] for name in seen}
     assert (reply["data"]["sender"], reply["data"]["output"]) == ("default/echo", {"said": "hi"})
     assert log.kept("agent-audit") == []
 
