@@ -18,6 +18,7 @@ class Invariant(StrEnum):
     NOT_OF_THE_FOLD = "result-not-of-the-fold"
     NO_RESULT = "end-without-result"
     NO_START = "result-without-start"
+    SET_BACK_OTHERWISE = "set-back-otherwise"
     EFFECT_TWICE = "effect-twice"
     OTHER_ANSWER = "answer-not-of-the-store"
     NO_EXECUTION = "reply-without-execution"

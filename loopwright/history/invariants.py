@@ -158,6 +158,7 @@ def _standing(life: Life) -> str:
 
 
 def _broken(life: Life, clock: Clock) -> Iterator[Finding]:
+    yield from _set_back_otherwise(life)
     yield from _overdue(life, clock)
     yield from _acted_on(life, clock)
     yield from _two_outputs(life)
@@ -166,6 +167,18 @@ def _broken(life: Life, clock: Clock) -> Iterator[Finding]:
 
 def _finding(life: Life, invariant: Invariant, what: str, entries: Iterable[Entry], sure_ms: int = 0) -> Finding:
     return Finding(life.workflow, invariant, what, tuple(dict.fromkeys(entry.at for entry in entries)), sure_ms)
+
+
+def _set_back_otherwise(life: Life) -> Iterator[Finding]:
+    """A workflow that goes on from a hop with something else than the log gave before that hop."""
+    said = life.started.message.data if life.first_hop and life.started and life.started.message else {}
+    before = life.earlier.get(said.get("from_hop", 0))
+    if before is None or life.first is None or life.started is None:
+        return
+    unlike = [name for name in ("document", "visits", "team", "tenant") if getattr(before, name) != getattr(life.first, name)]
+    if unlike:
+        what = f"it was set back to hop {said['from_hop']} with another {', '.join(unlike)} than the log gives"
+        yield _finding(life, Invariant.SET_BACK_OTHERWISE, what, (life.started,))
 
 
 def _overdue(life: Life, clock: Clock) -> Iterator[Finding]:

@@ -25,9 +25,10 @@ class Life:
     """One run of a workflow, its records in log order.
 
     There is more than one where it was started again under its id after it had been forgotten, or was set back to an earlier hop; then
-    `first_hop` is the hop from which it goes on, and the run before is `set_back`. `state` is what the fold gives (None: no start), `first`
-    its first one, `before` that before each hop's decision; `moved_by` is the record that gave it its state, `repeated` counts the starts
-    that were ignored as duplicates. `answers` are replies, failures and settled decisions; one that was refused (a dead letter) is none.
+    `first_hop` is the hop from which it goes on, `earlier` holds the states before the earlier hops, and the run before is `set_back`.
+    `state` is what the fold gives (None: no start), `first` its first one, `before` that before each hop's decision; `moved_by` is the
+    record that gave it its state, `repeated` counts the starts that were ignored as duplicates. `answers` are replies, failures and settled
+    decisions; one that was refused (a dead letter) is none.
     """
 
     workflow: str
@@ -41,6 +42,7 @@ class Life:
     first: WorkflowState | None = None
     before: dict[int, WorkflowState] = field(default_factory=dict)
     first_hop: int = 0
+    earlier: dict[int, WorkflowState] = field(default_factory=dict)
     set_back: bool = False
 
     @property
@@ -123,7 +125,7 @@ def _take(lives: list[Life], entry: Entry, message: Message, limits: Limits, tea
     if isinstance(folded, Applied):
         if message.type == schemas.RESUMED and folded.state.hop == folded.state.resumed_hop:
             life.set_back = True
-            life = Life(life.workflow, first_hop=folded.state.hop)
+            life = Life(life.workflow, first_hop=folded.state.hop, earlier=life.earlier | life.before)
             lives.append(life)
         life.state, life.moved_by = ended_at_once(folded.state, message, limits, team), entry
         life.started, life.first = life.started or entry, life.first or folded.state

@@ -225,3 +225,28 @@ def test_records_that_come_twice_and_answers_that_are_lost_on_the_way_have_one_e
     simulation.run(agents.rng, crash_rate=0.1)
     assert found(agents) == []
     assert len(agents.kept) == done > 0
+
+
+PLANTED = {
+    Invariant.NO_DECISION: lambda one: replace(one, key="another", agent="admin"),
+    Invariant.EFFECT_TWICE: lambda one: replace(one, key="another"),
+    Invariant.OTHER_ANSWER: lambda one: replace(one, answer=b'{"error": {}}'),
+}
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 0.2]), st.sampled_from(list(PLANTED)))
+@settings(max_examples=25, deadline=None)
+def test_whatever_crashed_a_planted_violation_is_found_and_nothing_else(
+    seed: int, crash_rate: float, failing: float, planted: Invariant
+) -> None:
+    agents = run(seed, crash_rate, failing)
+    assert agents.simulation is not None
+    logged = {(m.workflow, m.hop) for m in agents.simulation.read(TOPICS.messages) if m.type == schemas.REPLIED}
+    replied = [called for called, one in agents.kept.items() if (one.workflow, one.hop) in logged]
+    if not replied:
+        return
+    chosen = agents.rng.choice(replied)
+    wrong = PLANTED[planted](agents.kept[chosen])
+    instead = planted is Invariant.OTHER_ANSWER
+    rest = [one for called, one in agents.kept.items() if called != chosen or not instead]
+    assert [finding.invariant for finding in found(agents, [*rest, wrong])] == [planted]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loopwright import schemas
 from loopwright.errors import Conflict, NotFound
-from loopwright.history.findings import Clock
+from loopwright.history.findings import Clock, Invariant
 from loopwright.history.invariants import Evidence
 from loopwright.history.rerun import rerun, went_on
 from loopwright.history.timeline import Timeline
@@ -179,6 +179,20 @@ def test_a_record_that_was_made_from_an_older_log_changes_nothing() -> None:
     simulation.write(TOPICS.messages, encode(other), WORKFLOW.encode())
     simulation.run(random.Random(3), within_ms=60_000)
     assert [letter.data["cause"] for letter in simulation.read(TOPICS.dead_letters)] == ["conflicting-resumption"]
+
+
+@pytest.mark.parametrize("wrong", [{"document": {"name": "Eve"}}, {"visits": []}, {"team": "sales"}])
+def test_a_workflow_that_was_set_back_with_something_else_than_the_log_gives_is_reported(wrong: dict[str, Any]) -> None:
+    simulation = simulated(Agents())
+    honest = set_back(simulation, 3)
+    simulation.logs[TOPICS.messages].pop()
+    forged = replace(honest, data=honest.data | {"restored": honest.data["restored"] | wrong})
+    simulation.write(TOPICS.messages, encode(forged), WORKFLOW.encode())
+    evidence = Evidence(TOPICS, SETTINGS.limits, SETTINGS.team)
+    for log in simulation.logs.values():
+        evidence.extend(log)
+    (finding,) = evidence.report(Clock(simulation.now_ms)).findings
+    assert (finding.invariant, next(iter(wrong)) in finding.what) == (Invariant.SET_BACK_OTHERWISE, True)
 
 
 def test_what_was_spent_stays_spent_and_time_and_hops_are_allowed_anew() -> None:
