@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from loopwright.edges.kafka import ensure_topics
@@ -15,6 +16,9 @@ from loopwright.edges.platform.ports import Ports
 from loopwright.edges.platform.processes import Processes
 from loopwright.edges.topics import topic_specs
 from loopwright.settings import Kafka, Settings, Topics, read_settings
+
+hypothesis.settings.register_profile("busy", deadline=None)  # an example may take its time on a machine that does much else
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
