@@ -1,110 +1,28 @@
 """A Kafka that asks who one is, and lets a user do only so much: whoever lacks a right is told which, at once."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
+from confluent_kafka.admin import AclOperation
 
 from loopwright.edges.access import check_access
-from loopwright.edges.kafka import Producer, client_config, ensure_topics
-from loopwright.edges.platform.broker import Broker
+from loopwright.edges.kafka import Producer
 from loopwright.edges.platform.jars import Jars
-from loopwright.edges.platform.java import find_java
-from loopwright.edges.platform.layout import Layout
-from loopwright.edges.platform.ports import HOST, Ports
-from loopwright.edges.platform.processes import Processes
-from loopwright.edges.topics import topic_specs
 from loopwright.errors import InvalidSettings
-from loopwright.settings import Kafka, Settings
 from loopwright.web.gateway import create_app
+from tests.e2e.guarded_broker import JOB, OUTSIDER, READER, Guarded, guarded_broker, secret
 from tests.e2e.http_here import running
 
 pytestmark = pytest.mark.timeout(240)
-ROOT = Path(__file__).resolve().parents[2]
-CLI = [sys.executable, "-c", "from loopwright.cli.main import main; main()"]
-ADMIN, JOB, READER, OUTSIDER = "admin", "job", "reader", "outsider"
 LEAD = {"name": "Ada", "email": "ada@example.com", "company_name": "Example Ltd", "lead_source": "webinar"}
-
-
-def secret(user: str) -> str:
-    return f"{user}-hunter2"
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A broker with users and rights."""
-
-    servers: str
-
-    def settings(self, user: str) -> Settings:
-        client = {
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": user,
-            "sasl.password": secret(user),
-        }
-        return Settings(kafka=Kafka(bootstrap_servers=self.servers, client=client))
-
-    def allow(self, user: str, operation: AclOperation, *topics: str) -> None:
-        self._change("create_acls", user, operation, topics)
-
-    def _change(self, what: str, user: str, operation: AclOperation, topics: tuple[str, ...]) -> None:
-        admin = AdminClient(client_config(self.settings(ADMIN)))  # held: the futures die with it
-        rules = [
-            AclBinding(ResourceType.TOPIC, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
-            for name in topics
-        ]
-        for done in getattr(admin, what)(rules).values():
-            done.result()
-
-    def run(self, user: str, *args: str, stdin: bytes = b"") -> tuple[int, Any]:
-        """The command line as `user`: exit code and JSON."""
-        kafka = self.settings(user).kafka
-        own = {"LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "LOOPWRIGHT_KAFKA__CLIENT": json.dumps(kafka.client)}
-        done = subprocess.run(
-            [*CLI, *args, "--json"], input=stdin, env=os.environ | own, cwd=ROOT, capture_output=True, timeout=100, check=False
-        )
-        assert secret(user).encode() not in done.stdout + done.stderr
-        return done.returncode, json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, jars: Jars) -> Iterator[Guarded]:
-    layout = Layout.at(tmp_path_factory.mktemp("guarded"))
-    layout.make()
-    ports = Ports(layout.run / "ports.json")
-    own, controller = ports.settle("kafka", False), ports.settle("kafka-controller", False)
-    users = " ".join(f'user_{user}="{secret(user)}"' for user in (ADMIN, JOB, READER, OUTSIDER))
-    login = f'org.apache.kafka.common.security.plain.PlainLoginModule required username="{ADMIN}" password="{secret(ADMIN)}" {users};'
-    settings = {
-        "listeners": f"SASL_PLAINTEXT://{HOST}:{own},CONTROLLER://{HOST}:{controller}",
-        "advertised.listeners": f"SASL_PLAINTEXT://{HOST}:{own}",
-        "listener.security.protocol.map": "SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name": "SASL_PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "sasl.mechanism.inter.broker.protocol": "PLAIN",
-        "listener.name.sasl_plaintext.plain.sasl.jaas.config": login,
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": f"User:{ADMIN};User:ANONYMOUS",  # the controller's own listener knows no users
-    }
-    processes = Processes(layout.run)
-    node = Broker(layout, find_java({}, bundled_only=True), jars.paths("kafka"), processes, ports, dict(os.environ), settings=settings)
-    node.start()
-    try:
-        made = Guarded(node.wait_ready(60).url)
-        admin = made.settings(ADMIN)
-        ensure_topics(admin, topic_specs(admin))
+    with guarded_broker(tmp_path_factory.mktemp("guarded"), jars) as made:
         yield made
-    finally:
-        node.stop()
 
 
 def test_a_user_without_any_right_is_told_which_topic_is_closed_to_it(guarded: Guarded) -> None:
