@@ -73,7 +73,7 @@ class DispatchDecider:
         if put_off is not None:
             step = self._held(key, present, name, agent, put_off, now_ms)
         else:
-            verdict = mismatch(said, key, hop) or judge(said, agent, now_ms)
+            verdict = mismatch(said, key, hop, bool(branch.key)) or judge(said, agent, now_ms)
             step = self._judged(key, present, name, agent, verdict, now_ms)
         return replace(step, counts=(*step.counts, "circuits_opened")) if said.get("circuit_opened") else step
 

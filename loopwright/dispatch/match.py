@@ -6,8 +6,11 @@ from urllib.parse import unquote
 from loopwright.dispatch.outcome import Failure
 
 
-def mismatch(outcome: dict[str, Any], workflow: str, hop: int) -> Failure | None:
-    """The failure where a response names another workflow or hop than the call had; None where it names these, or none."""
+def mismatch(outcome: dict[str, Any], workflow: str, hop: int, repeats: bool = False) -> Failure | None:
+    """The failure where a response names another workflow or hop than the call had; None where it names these, or none.
+
+    Where the call `repeats` that of an earlier hop, under its Idempotency-Key, the stored response may name the hop of then.
+    """
     status = outcome.get("status")
     if not isinstance(status, int) or not 200 <= status < 300:
         return None
@@ -15,6 +18,7 @@ def mismatch(outcome: dict[str, Any], workflow: str, hop: int) -> Failure | None
     named, at = headers.get("ce-workflowid"), headers.get("ce-hop")
     if named is not None and workflow not in (named, unquote(named)):
         return Failure("MismatchedReply", f"it answers for workflow {unquote(named)[:100]!r}", False, status)
-    if at is not None and at.strip() != str(hop):
+    earlier = repeats and at is not None and len(at) < 20 and at.strip().isdecimal() and int(at) < hop
+    if at is not None and at.strip() != str(hop) and not earlier:
         return Failure("MismatchedReply", f"it answers for hop {at[:20]!r} of the workflow, not for hop {hop}", False, status)
     return None

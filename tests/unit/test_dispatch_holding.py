@@ -136,3 +136,12 @@ def test_a_workflow_id_may_be_sent_back_as_it_came_or_decoded(workflow: str) -> 
     sent = orjson.loads(step.calls[0].payload)["headers"]["ce-workflowid"]
     for named in (sent, workflow):
         assert mismatch({"status": 200, "headers": {"ce-workflowid": named}}, workflow, 1) is None
+
+
+def test_a_stored_response_may_name_the_earlier_hop_whose_call_is_repeated() -> None:
+    stored = {"status": 200, "headers": {"ce-workflowid": "w", "ce-hop": "2"}}
+    assert mismatch(stored, "w", 5, repeats=True) is None
+    assert mismatch(stored, "w", 5) is not None
+    assert mismatch(stored, "w", 1, repeats=True) is not None
+    assert mismatch(stored, "v", 5, repeats=True) is not None
+    assert mismatch({**stored, "headers": {"ce-hop": "1" * 9999}}, "w", 5, repeats=True) is not None
