@@ -77,6 +77,9 @@ BAD_BYTES = {
     "not-an-object": b'["Ada"]',
     "unknown-schema-version": b'{"specversion": "1.0", "schemaversion": 99}',
     "missing-attribute": b'{"specversion": "1.0", "schemaversion": 1, "id": "1", "source": "/t", "type": "x", "data": {}}',
+    "wrong-type": b'{"specversion": "1.0", "schemaversion": 1, "id": "1", "source": "/t", "workflowid": "w", "hop": "three", "type": "x"}',
+    "unknown-type": b'{"specversion": "1.0", "schemaversion": 1, "id": "1", "source": "/t", "workflowid": "w", "type": "x", "data": {}}',
+    "number-out-of-range": b'{"score": 123456789012345678901234567890}',
 }
 
 
@@ -101,6 +104,12 @@ def test_each_kind_of_bad_bytes_is_kept_whole_in_a_dead_letter_and_its_partition
     workflow = f"agent-messages-{partition}-{offset}"
     assert wait_for(lambda: [r for r in read_all(settings, [settings.topics.results]) if r.key == workflow.encode()] or None, 30)
     assert where[None] not in [(d["partition"], d["offset"]) for d in map(_data, read_all(settings, [settings.topics.dead_letters]))]
+
+
+def test_no_bad_bytes_restarted_the_job_or_a_process(demo):
+    now = demo.run("status")
+    assert (now["job"]["state"], now["job"]["restarts"], now["job"]["healed"]) == ("RUNNING", 0, 0)
+    assert {service["name"]: service["healed"] for service in now["services"] if service["healed"]} == {}
 
 
 def readme_block(language):
