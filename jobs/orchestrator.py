@@ -9,6 +9,7 @@
 Run it with `flink run -py jobs/orchestrator.py` or `loopwright up`; settings come from the environment (docs/settings.md).
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
@@ -21,6 +22,7 @@ from loopwright.edges.keyring import Keyring
 from loopwright.edges.router import RoutePerformer
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings, read_settings
+from loopwright.step import Decider
 from udfs.definitions import definition_rows
 from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
 from udfs.parse import REJECTED, ParseRecords, intake_with
@@ -28,7 +30,12 @@ from udfs.records import Cluster, kafka_sink, kafka_source
 from udfs.rows import RECORD
 
 
-def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
+def build(
+    env: StreamExecutionEnvironment,
+    settings: Settings,
+    route: Callable[[Settings], Decider] = RouteDecider,
+    dispatch: Callable[[Settings], Decider] = DispatchDecider,
+) -> None:
     """Add the graph to `env`. Every operator has a uid that stays the same from release to release."""
     tables = StreamTableEnvironment.create(env)
     topics, limits = settings.topics, settings.limits
@@ -46,10 +53,10 @@ def build(env: StreamExecutionEnvironment, settings: Settings) -> None:
     decisions = parsed([topics.decisions, topics.callbacks], "decisions")
 
     loop = partial(KeyedLoop, max_in_flight=limits.in_flight, max_waiting=limits.waiting, wakeup=settings.wakeup)
-    routing = loop("route", partial(RouteDecider, settings), partial(RoutePerformer, settings))
+    routing = loop("route", partial(route, settings), partial(RoutePerformer, settings))
     routed = run_keyed(messages, definitions, routing, "route")
 
-    calling = loop("dispatch", partial(DispatchDecider, settings), partial(AgentPerformer, settings))
+    calling = loop("dispatch", partial(dispatch, settings), partial(AgentPerformer, settings))
     dispatched = run_keyed(decisions, definitions, calling, "dispatch")
 
     rejected = messages.get_side_output(REJECTED).union(decisions.get_side_output(REJECTED))

@@ -1,7 +1,7 @@
 """The job on a minicluster with a real broker, its agents, and what a test looks at."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class Orchestra:
         self.producer = Producer(settings)
         self.job: Any = None
 
-    def environment(self, parallelism: int = 2, more: Mapping[str, str] | None = None) -> StreamExecutionEnvironment:
+    def environment(
+        self, parallelism: int = 2, more: Mapping[str, str] | None = None, deciders: Sequence[Any] = ()
+    ) -> StreamExecutionEnvironment:
         conf = Configuration()
         for name, value in {
             "python.execution-mode": "thread",
@@ -57,12 +59,12 @@ class Orchestra:
         env = StreamExecutionEnvironment.get_execution_environment(conf)
         env.set_parallelism(parallelism)
         env.add_jars(*[path.as_uri() for path in self._jars.paths("flink")])
-        build(env, self.settings)
+        build(env, self.settings, *deciders)
         return env
 
-    def run(self, savepoint: str = "", parallelism: int = 2, more: Mapping[str, str] | None = None) -> None:
-        """Start the job; `more` are Flink options on top."""
-        self.job = self.cluster.submit(self.environment(parallelism, more), savepoint, self._jars.paths("flink"))
+    def run(self, savepoint: str = "", parallelism: int = 2, more: Mapping[str, str] | None = None, deciders: Sequence[Any] = ()) -> None:
+        """Start the job; `more` are Flink options on top, `deciders` what `build` is to take instead of its own."""
+        self.job = self.cluster.submit(self.environment(parallelism, more, deciders), savepoint, self._jars.paths("flink"))
 
     def end(self) -> None:
         """Stop the job and let go of the clients."""

@@ -1,11 +1,13 @@
 """The job under uneven load, and at different sizes: a workflow or an agent that hangs holds up no other, and size changes no result."""
 
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 import orjson
 import pytest
+from pyflink.java_gateway import get_gateway
 
 from loopwright import schemas
 from loopwright.edges.kafka import ensure_topics
@@ -135,3 +137,34 @@ def test_the_same_log_gives_the_same_results_with_parallelism_1_and_4(orchestra:
     assert counts[0] == counts[1]
     assert folded[0] == folded[1]
     assert {tuple(end[1]) for end in found[0].values()} > {tuple(PATH)}, "every workflow took the same way: nothing was shown"
+
+
+def heap_used(gateway: Any) -> int:
+    """Bytes that live on the JVM's heap: what is left after it was collected."""
+    gateway.jvm.java.lang.System.gc()
+    runtime = gateway.jvm.java.lang.Runtime.getRuntime()
+    return int(runtime.totalMemory() - runtime.freeMemory())
+
+
+def test_at_the_cap_of_calls_what_waits_waits_in_kafka_and_memory_stays_flat(orchestra: Orchestra, record_property: Any) -> None:
+    """Agents hang, and thousands of workflows come: as many calls as the cap allows are made, and hardly one more."""
+    cap, first, more = 20, 500, 4000
+    limits = orchestra.settings.limits.model_copy(update={"in_flight": cap})
+    orchestra.settings = orchestra.settings.model_copy(update={"limits": limits})
+    orchestra.agents.agent("lead-ingestion", hanging())
+    orchestra.define(*orchestra.team())
+    orchestra.run(parallelism=1)
+    topic = orchestra.settings.topics.decisions
+    orchestra.send_all([start_of(f"first{n}", LEAD) for n in range(first)])
+    until("the first decisions", lambda: len(orchestra.said(topic)) >= first)
+    until("the cap is reached", lambda: orchestra.cluster.counters(orchestra.job, "dispatch").get("calls_started", 0) >= cap)
+    before, began = heap_used(get_gateway()), time.monotonic()
+    orchestra.send_all([start_of(f"more{n}", LEAD) for n in range(more)])
+    until("the other decisions", lambda: len(orchestra.said(topic)) >= first + more)
+    grown = heap_used(get_gateway()) - before
+    record_property("heap_grown_bytes", grown)
+    started = orchestra.cluster.counters(orchestra.job, "dispatch")["calls_started"]
+    seconds = time.monotonic() - began
+    assert started < first, f"{started} of {first + more} calls were started within {seconds:.0f} s: nothing was held back"
+    assert orchestra.cluster.status(orchestra.job) == "RUNNING"
+    assert grown < 100_000_000, f"{grown} bytes for {more} workflows, of which Kafka holds nearly all"
