@@ -34,6 +34,9 @@ def test_a_model_that_is_down_in_three_ways_parks_nobody_holds_kafka_back_and_ev
     def counter(name: str) -> int:
         return orchestra.cluster.counters(orchestra.job, "route").get(name, 0)
 
+    def asking() -> int:
+        return len([m for m in orchestra.said(topics.messages) if m.type == schemas.REPLIED and m.hop == 2])
+
     def taken_in() -> int:
         return len({m.workflow for m in orchestra.said(topics.decisions) if m.workflow.startswith("more")})
 
@@ -41,8 +44,11 @@ def test_a_model_that_is_down_in_three_ways_parks_nobody_holds_kafka_back_and_ev
     orchestra.run(parallelism=1)
     orchestra.send_all(starts("first", FIRST))
     try:
-        until("the router holds Kafka back", lambda: counter("held_back") >= 2)
+        until("the first have come to where the model is asked", lambda: asking() >= FIRST)
+        put_off = counter("questions_put_off")
+        until("all of them wait", lambda: counter("questions_put_off") >= put_off + 5 * FIRST)
         orchestra.send_all(starts("more", MORE))
+        until("the router holds Kafka back", lambda: counter("held_back") >= 2)
         for behaviour in ("http-503", "http-401"):
             seen, opened = len(model.questions), counter("circuits_opened")
             model.behave(behaviour)
