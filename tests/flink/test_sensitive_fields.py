@@ -133,3 +133,26 @@ def test_without_keys_a_team_with_marks_is_not_called_and_says_why(orchestra: Or
     assert letter.data["cause"] == "NoKeys"
     assert "LOOPWRIGHT_KEYS_FILE" in letter.data["why"]
     assert not orchestra.agents.requests
+
+
+def test_a_secret_that_an_agent_tells_is_in_no_reason_and_in_no_log_of_the_job(orchestra: Orchestra) -> None:
+    def telling(exchange: Any) -> None:
+        exchange.reply(422, {"title": f"Authorization: Bearer {KEY}", "detail": f"password={KEY}", "type": KEY})
+
+    orchestra.agents.agent("lead-ingestion", answering(OUTPUTS["finder"] | {"profile": KEY}))
+    orchestra.agents.agent("lead-scoring", telling)
+    orchestra.define(*orchestra.team())
+    orchestra.run()
+    lead = {"name": "Ada", "email": "a@engines.example", "company_name": "Engines", "lead_source": "webinar", "note": KEY}
+    orchestra.send("w", lead)
+    profile = {"seniority": "manager", "email_kind": "company", "intent_signals": [], "summary": KEY, "notes": []}
+    orchestra.send("x", lead | {"profile": profile})
+    topics = orchestra.settings.topics
+    letters = until("both dead letters", lambda: len(found := orchestra.said(topics.dead_letters)) == 2 and found)
+    assert {letter.data["cause"] for letter in letters} == {"ContractViolation", "Status422"}
+    reasons = [[letter.data["why"], letter.data["error"]] for letter in letters]
+    reasons += [m.data.get("error") or m.data.get("reason") for m in orchestra.said(topics.messages) if m.type != schemas.STARTED]
+    reasons += [[m.data["reason"], m.data["rejected"]] for m in orchestra.said(topics.decisions)]
+    assert b"***" in orjson.dumps(reasons)
+    assert not _has([orjson.dumps(reasons)], (KEY.encode(),))
+    assert not [path for path in Path(os.environ["FLINK_LOG_DIR"]).rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
