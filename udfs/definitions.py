@@ -20,5 +20,8 @@ def definition_row(row: Row) -> Iterator[Row]:
 
 
 def definition_rows(records: DataStream) -> DataStream:
-    """The definitions in `records`, in the order of the topic, by one operator instance."""
-    return records.flat_map(definition_row, DEFINITION).name("definitions").uid("definition-rows").force_non_parallel()
+    """The definitions in `records`, in the order of the topic, by one operator instance.
+
+    Not by `force_non_parallel`: that fixes the operator's maximum parallelism, and a job of one slot could never be given a second one.
+    """
+    return records.flat_map(definition_row, DEFINITION).name("definitions").uid("definition-rows").set_parallelism(1)

@@ -13,6 +13,7 @@ from loopwright.errors import LoopwrightError, NotFound, PlatformFailed, Unreach
 FINAL = ("FAILED", "CANCELED", "FINISHED", "SUSPENDED")
 _TIMEOUT_S = 10.0
 _FIRST_LINES = 6
+_ENDING_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class FlinkRest:
         if "failure-cause" in done:
             cause = root_cause(done["failure-cause"].get("stack-trace", ""))
             raise PlatformFailed("the savepoint failed", cause, "the job resumes from its newest checkpoint instead")
+        wait_for(lambda: self.job(job).state in FINAL, _ENDING_S)  # Flink tells a state up to 3 s old: it would be taken for one that runs
         return Path(unquote(urlparse(done["location"]).path))
 
     def _savepoint(self, job: str, trigger: str) -> dict[str, Any] | None:

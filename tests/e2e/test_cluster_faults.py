@@ -1,0 +1,187 @@
+"""The job on a standalone cluster, and what happens to clusters: no room for checkpoints, another size.
+
+One platform for all tests, in their order; agents that honour Idempotency-Key are in this process and are the witness of effects.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright import schemas
+from loopwright.cli.logs import topics_of
+from loopwright.cli.verify import PATIENCE_MS, SKEW_MS
+from loopwright.edges.kafka import Producer, read_all
+from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.flink_config import FlinkConfig
+from loopwright.edges.platform.jobs import Job
+from loopwright.edges.platform.ports import Ports
+from loopwright.edges.platform.services import Endpoints
+from loopwright.edges.platform.stack import Stack
+from loopwright.edges.platform.status import job_status
+from loopwright.edges.platform.waiting import wait_for
+from loopwright.edges.topics import topic_specs
+from loopwright.history.invariants import Clock, Evidence, Report
+from loopwright.message import Message, emitted, read
+from loopwright.registry.loading import load_team
+from loopwright.registry.roster import records_of
+from loopwright.settings import Kafka, Settings, read_settings
+from loopwright.testing.agent_behaviours import answering, idempotent, slow
+from loopwright.testing.agent_server import AgentServer
+from tests.unit.sdr_team import LEAD, OUTPUTS
+
+pytestmark = pytest.mark.timeout(400)
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 200
+PATIENCE_S = 180
+PAUSE_S = 1.0  # of each call: two hundred workflows take about a minute
+
+
+class Works:
+    """The platform, the agents, and what a test asks of them."""
+
+    def __init__(self, home: Path, agents: AgentServer) -> None:
+        self.agents = agents
+        broker = f"127.0.0.1:{Ports(home / 'run' / 'ports.json').settle('kafka', False)}"
+        self.settings = Settings(home=home, kafka=Kafka(bootstrap_servers=broker), agents_url=agents.url)
+        self.config = StackConfig(
+            home=home,
+            cache=read_settings().cache_dir(),
+            environment={name: value for name, value in os.environ.items() if not name.startswith("LOOPWRIGHT_")},
+            topics=tuple(topic_specs(self.settings)),
+            flink=FlinkConfig(checkpoint_interval_ms=2000),
+            job=Job(ROOT / "jobs" / "orchestrator.py"),
+            variables=self._variables,
+            publish=self._publish,
+            python_paths=(ROOT,),
+            folder=home,
+            supervisor=False,
+        )
+        self.stack = Stack(self.config)
+
+    def _variables(self, endpoints: Endpoints) -> Mapping[str, str]:
+        return {"LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": endpoints.kafka, "LOOPWRIGHT_AGENTS_URL": self.agents.url}
+
+    def _publish(self, _endpoints: Endpoints) -> None:
+        with Producer(self.settings) as producer:
+            for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": self.agents.url})):
+                producer.send(self.settings.topics.definitions, key.encode(), value)
+
+    def send(self, mark: str, count: int) -> set[str]:
+        """Start so many workflows; their ids."""
+        names = [f"{mark}-{n}" for n in range(count)]
+        starts = [Message(name, schemas.STARTED, "/test", name, {"document": LEAD | {"name": name}}) for name in names]
+        with Producer(self.settings) as producer:
+            producer.send_many(emitted(self.settings.topics.messages, start) for start in starts)
+        return set(names)
+
+    def ended(self) -> dict[str, list[Message]]:
+        """Results by workflow."""
+        found: dict[str, list[Message]] = {}
+        for record in read_all(self.settings, [self.settings.topics.results]):
+            message = read(record)
+            found.setdefault(message.workflow, []).append(message)
+        return found
+
+    def all_end(self, workflows: set[str]) -> None:
+        done = wait_for(lambda: workflows <= self.ended().keys(), PATIENCE_S)
+        assert done, f"{len(workflows - self.ended().keys())} of {len(workflows)} have not ended; {job_status(self.stack)}"
+
+    def some_end(self, workflows: set[str], count: int) -> None:
+        assert wait_for(lambda: len(workflows & self.ended().keys()) >= count, PATIENCE_S), job_status(self.stack)
+
+    def report(self) -> Report:
+        """What `loopwright verify` finds."""
+        evidence = Evidence(self.settings.topics, self.settings.limits, self.settings.team)
+        evidence.extend(read_all(self.settings, topics_of(self.settings)))
+        return evidence.report(Clock(time.time_ns() // 1_000_000, SKEW_MS, PATIENCE_MS))
+
+    def holds(self, workflows: set[str]) -> None:
+        """Each completed, with one effect; the logs prove it."""
+        report = self.report()
+        assert report.holds, report.as_dict()
+        assert {m.type for name in workflows for m in self.ended()[name]} == {schemas.WORKFLOW_COMPLETED}
+        effects: dict[str, set[str]] = {}
+        for key, calls in self.agents.by_key("send-email").items():
+            effects.setdefault(calls[0].headers["ce-workflowid"], set()).add(key)
+        assert {name: len(effects.get(name, ())) for name in workflows} == dict.fromkeys(workflows, 1)
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    with AgentServer() as agents:
+        for name, output in OUTPUTS.items():
+            agents.agent(name, slow(PAUSE_S, idempotent(answering(output))))
+        made = Works(tmp_path_factory.mktemp("cluster"), agents)
+        try:
+            made.stack.up()
+            yield made
+        finally:
+            Stack(made.config).down(wipe=True)
+
+
+@contextmanager
+def without_room(folder: Path) -> Iterator[str]:
+    """A file system with no room left, mounted over `folder`; where that is not allowed, as `not_a_folder`. Gives which it is."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False, capture_output=True).returncode == 0
+    if not mounted:
+        with not_a_folder(folder) as said:
+            yield said
+        return
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "full").write_bytes(b"x" * 100_000)
+        yield "a full disk"
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def not_a_folder(folder: Path) -> Iterator[str]:
+    """A file in the place of `folder`: nothing can be written below it, by root neither."""
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.touch()
+    try:
+        yield "a file in its place"
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
+@pytest.mark.parametrize("unusable", [without_room, not_a_folder])
+def test_while_checkpoints_have_no_place_the_job_goes_on_and_says_so(works: Works, unusable: Any, record_property: Any) -> None:
+    assert wait_for(lambda: job_status(works.stack).checkpoint, 60)
+    before = job_status(works.stack)
+    with unusable(works.stack.layout.checkpoints) as how:
+        record_property("unusable", how)
+        assert wait_for(lambda: job_status(works.stack).checkpoint_failing, 60), job_status(works.stack)
+        workflows = works.send(unusable.__name__, 20)
+        works.all_end(workflows)
+        now = job_status(works.stack)
+        assert (now.state, now.id, now.restarts, now.checkpoint_failing) == ("RUNNING", before.id, before.restarts, True)
+    assert wait_for(lambda: not job_status(works.stack).checkpoint_failing, 60), job_status(works.stack)
+    assert Path(str(job_status(works.stack).checkpoint).removeprefix("file:")).is_dir()
+    works.holds(workflows)
+
+
+def test_a_job_that_is_given_a_second_slot_under_load_goes_on_where_it_was(works: Works) -> None:
+    workflows = works.send("rescaled", COUNT)
+    works.some_end(workflows, 1)
+    savepoint = works.stack.jobs.stop(120)
+    assert savepoint is not None, "it was stopped without a savepoint"
+    at_the_stop = len(works.ended().keys() & workflows)
+    assert at_the_stop < COUNT, "the stop came too late to show anything"
+    works.config = replace(works.config, flink=replace(works.config.flink or FlinkConfig(), parallelism=2))
+    works.stack = Stack(works.config)
+    works.stack.up()
+    works.all_end(workflows)
+    job = job_status(works.stack)
+    assert {v["parallelism"] for v in works.stack.rest._call("GET", f"/jobs/{job.id}")["vertices"]} >= {2}
+    works.holds(workflows)
