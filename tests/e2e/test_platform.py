@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,8 +19,10 @@ from loopwright.edges.platform.jars import Jars
 from loopwright.edges.platform.java import find_java
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
+from loopwright.edges.platform.plan import SUPERVISOR
 from loopwright.edges.platform.ports import Ports
 from loopwright.edges.platform.processes import Processes
+from loopwright.edges.platform.restoring import Unrestorable
 from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.status import status
@@ -187,6 +190,35 @@ def test_after_a_crash_the_job_resumes_from_its_newest_checkpoint(platform: Stac
     counting.send(21, 30)
     final = counting.reaches(30)
     assert final == {f"crash:{n}": {n} for n in range(1, 31)}
+
+
+def test_where_no_checkpoint_can_be_restored_the_job_is_not_started_afresh_and_both_supervisor_and_up_say_so(platform: Stack) -> None:
+    config = replace(platform.config, supervisor=True)
+    Stack(config).up()
+    counting = Counting(platform.endpoints, "damaged")
+    counting.send(1, 20)
+    counting.reaches(20)
+    before = _checkpoint(platform)
+    assert wait_for(lambda: _checkpoint(platform) > before, 30)
+    supervisor = psutil.Process(platform.processes.running(SUPERVISOR).pid)
+    supervisor.suspend()  # until all is broken
+    for name in ("jobmanager", "taskmanager-1"):
+        os.kill(pids(platform)[name], signal.SIGKILL)
+    assert wait_for(lambda: len(pids(platform)) == len(PARTS) - 2, 10)
+    whole = {point / "_metadata": (point / "_metadata").read_bytes() for point in platform.jobs.resume_points()}
+    for file in whole:
+        file.write_bytes(b"x")
+    supervisor.resume()
+    assert wait_for(lambda: "none of its checkpoints can be restored" in status(config).job.given_up, 60)
+    assert wait_for(lambda: set(pids(platform)) == set(PARTS), 60)
+    assert status(config).job.id is None
+    with pytest.raises(Unrestorable, match="none of its checkpoints can be restored"):
+        Stack(config).up()
+    for file, content in whole.items():
+        file.write_bytes(content)
+    Stack(platform.config).up()
+    counting.send(21, 30)
+    assert counting.reaches(30) == {f"damaged:{n}": {n} for n in range(1, 31)}
 
 
 def test_a_job_that_cannot_be_built_is_refused_with_its_own_words(platform: Stack) -> None:

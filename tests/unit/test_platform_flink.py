@@ -126,12 +126,15 @@ def test_a_job_resumes_from_the_newest_complete_point(layout: Layout) -> None:
     assert jobs(layout).resume_point() == savepoint
 
 
-def test_the_newest_points_are_kept_and_the_rest_is_removed(layout: Layout) -> None:
+def test_points_that_are_kept_and_the_present_job_s_folder_stay_and_the_rest_is_removed(layout: Layout) -> None:
     stray = point(layout.checkpoints / "stray" / "chk-4", age_s=0, complete=False)
     old = point(layout.checkpoints / "old" / "chk-9", age_s=90)
     savepoint = point(layout.savepoints / "savepoint-1", age_s=50)
     kept = [point(layout.checkpoints / "new" / f"chk-{n}", age_s=n) for n in range(2)]
-    jobs(layout).prune(jobs(layout).resume_points())
+    present = point(layout.checkpoints / "present" / "chk-1", age_s=0, complete=False)
+    (layout.run / "job.note").write_text("present\n")
+    jobs(layout).prune([*kept, savepoint])
+    assert present.is_dir()
     assert all(folder.is_dir() for folder in [*kept, savepoint])
     assert not old.exists()
     assert not stray.exists()

@@ -116,7 +116,8 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
 def _failures() -> dict[str, str]:
     """How soon a death is seen, and what happens then."""
     return {
-        "heartbeat.interval": "2 s",
+        # a dead process is noticed at the second heartbeat that it refuses; one that hangs, after the time-out
+        "heartbeat.interval": "500 ms",
         "heartbeat.timeout": "8 s",
         # a TaskManager that comes up before the JobManager asks again soon, not after ten seconds
         "cluster.registration.error-delay": "200 ms",

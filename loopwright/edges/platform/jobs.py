@@ -17,7 +17,6 @@ from loopwright.edges.platform.waiting import failed, wait_for
 from loopwright.errors import LoopwrightError, NotFound, PlatformFailed
 
 CLIENT = "client"
-KEPT_POINTS = 3
 _CANCEL_S = 20.0
 CLIENT_MAIN = "org.apache.flink.client.cli.CliFrontend"
 _ABORTED = "org.apache.flink.client.program.ProgramAbortException"
@@ -140,11 +139,10 @@ class Jobs:
         found = [*self.layout.checkpoints.glob("*/chk-*/_metadata"), *self.layout.savepoints.glob("*/_metadata")]
         return [file.parent for file in sorted(found, key=_written_ns, reverse=True)]
 
-    def prune(self, points: Sequence[Path]) -> None:
-        """Remove what earlier jobs left, but for the newest of `points` and what lies beside them. Only while no job runs."""
-        kept = points[:KEPT_POINTS]
+    def prune(self, kept: Sequence[Path]) -> None:
+        """Remove what earlier jobs left, but for the points `kept` and what lies beside them, and for the present job's folder."""
         for folder in (*self.layout.checkpoints.iterdir(), *self.layout.savepoints.iterdir()):
-            if not any(folder == point or folder in point.parents for point in kept):
+            if folder.name != self.noted() and not any(folder == point or folder in point.parents for point in kept):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def retire(self, id_: str) -> None:

@@ -20,6 +20,7 @@ _RESTORE = re.compile(
     r"|restoreSavepoint|restoreLatestCheckpointedState|Failed to rollback to checkpoint/savepoint"
 )
 PERSISTS_S = 3.0
+EARLIER_POINTS = 2
 
 
 class Unrestorable(PlatformFailed):
@@ -48,17 +49,20 @@ def resubmit(jobs: Jobs, job: Job, seconds: float, tell: Callable[[str], None]) 
     """
     jobs.retire(jobs.noted())
     points = jobs.resume_points()
-    jobs.prune(points)
     if not points:
         tell("afresh: there is no checkpoint")
-        return _attempt(jobs, job, None, seconds), None
+        id_ = _attempt(jobs, job, None, seconds)
+        jobs.prune([])
+        return id_, None
     refused = []
-    for point in points:
+    for number, point in enumerate(points, 1):
         why = damage(point)
         if not why:
             tell(f"from {point.name}")
             try:
-                return _attempt(jobs, job, point, seconds), point
+                id_ = _attempt(jobs, job, point, seconds)
+                jobs.prune(points[: number + EARLIER_POINTS])  # only now: a damaged one may have to be passed over for any of them
+                return id_, point
             except _NotRestored as error:
                 why = error.why
         refused.append(f"{point}: {why}")
