@@ -3,7 +3,9 @@
 Per key it keeps one value in Flink's state: when its timer is due, and the decider's bytes. Calls run on the process's background loop and
 are not part of a checkpoint: what is pending stands in the decider's state, under a timer at most `guard_ms` away. Restored timers fire at
 once, the decider is told that nothing is in flight, and its pending calls are made again. Timers are never deleted; one that finds nothing
-due does nothing. Everything goes out on the main output: in thread mode a side output from a timer would fail the job.
+due does nothing. In process mode Flink sets a timer some time after the worker asked for it, and a checkpoint in between has it not: so
+each timer has a spare that fires later, and the spare of the timer before is in the checkpoint. Everything goes out on the main output: in
+thread mode a side output from a timer would fail the job.
 """
 
 import logging
@@ -52,6 +54,11 @@ def unpack(stored: bytes | None) -> tuple[int, bytes | None]:
     if version != _VERSION:
         raise ValueError(f"keyed state of version {version}; this code reads version {_VERSION}")
     return due_ms, stored[_ENVELOPE.size :] if present else None
+
+
+def timers(wanted: int, spare_ms: int) -> tuple[int, ...]:
+    """The times (ms) of the timers that wake a key at `wanted`; with `spare_ms`, another one so much later."""
+    return (wanted, wanted + spare_ms) if spare_ms else (wanted,)
 
 
 def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoop", uid: str) -> DataStream:
@@ -108,7 +115,9 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._poll_at = 0
         performer = self._make_performer()
         self._host = host_of(runtime_context)
-        self._slice_s = _SLICE_S if isinstance(self._host, ThreadHost) else _SLICE_IN_A_BUNDLE_S
+        in_the_jvm = isinstance(self._host, ThreadHost)
+        self._slice_s = _SLICE_S if in_the_jvm else _SLICE_IN_A_BUNDLE_S
+        self._spare_ms = 0 if in_the_jvm else 2 * self._guard_ms
         self._wakeup = open_wakeup(self._wakeup_kind, self._host, self._name, self._poll_ms)
         self._lane = Lane(performer, self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
 
@@ -254,8 +263,8 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     def _arm(self, wanted: int, due: int, now: int) -> int:
         """Set a timer for the current key where none is set that fires by then. Returns when the next one fires."""
         at = alarm_ms(wanted, due, now, _now())
-        if at:
-            self._host.set_timer(at)
+        for at_ms in timers(at, self._spare_ms) if at else ():
+            self._host.set_timer(at_ms)
         return at or due
 
     def _poll(self) -> None:
