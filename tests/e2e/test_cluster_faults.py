@@ -1,9 +1,10 @@
-"""The job on a standalone cluster, and what happens to clusters: no room for checkpoints, another size.
+"""The job on a standalone cluster, and what happens to clusters: no room for checkpoints, another size, a TaskManager that is frozen.
 
 One platform for all tests, in their order; agents that honour Idempotency-Key are in this process and are the witness of effects.
 """
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from loopwright.cli.logs import topics_of
 from loopwright.cli.verify import PATIENCE_MS, SKEW_MS
 from loopwright.edges.kafka import Producer, read_all
 from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.flink import task_manager
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.ports import Ports
@@ -40,6 +42,7 @@ pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 200
 PATIENCE_S = 180
+FROZEN_S = 60
 PAUSE_S = 1.0  # of each call: two hundred workflows take about a minute
 
 
@@ -184,4 +187,28 @@ def test_a_job_that_is_given_a_second_slot_under_load_goes_on_where_it_was(works
     works.all_end(workflows)
     job = job_status(works.stack)
     assert {v["parallelism"] for v in works.stack.rest._call("GET", f"/jobs/{job.id}")["vertices"]} >= {2}
+    works.holds(workflows)
+
+
+def test_a_taskmanager_that_was_frozen_for_a_minute_does_nothing_twice_when_it_wakes(works: Works) -> None:
+    """A second TaskManager joins under load and takes over; the first wakes up with calls and records of its own in hand."""
+    workflows = works.send("frozen", COUNT)
+    works.config = replace(works.config, flink=replace(works.config.flink or FlinkConfig(), task_managers=2))
+    works.stack = Stack(works.config)
+    assert works.stack.flink().start() == [task_manager(2)]
+    assert wait_for(lambda: task_manager(2) in works.stack.flink().registered(), 90)
+    zombie = works.stack.processes.running(task_manager(1))
+    assert zombie is not None
+    works.some_end(workflows, 1)
+    os.kill(zombie.pid, signal.SIGSTOP)
+    try:
+        frozen_at = time.monotonic()
+        at_the_stop = len(works.ended().keys() & workflows)
+        assert at_the_stop < COUNT, "it was frozen too late to show anything"
+        works.all_end(workflows)
+        wait_for(lambda: time.monotonic() - frozen_at > FROZEN_S, FROZEN_S)
+    finally:
+        os.kill(zombie.pid, signal.SIGCONT)
+    assert wait_for(lambda: task_manager(1) in works.stack.flink().registered(), 90), "it did not come back"
+    works.all_end(works.send("after", 10))
     works.holds(workflows)
