@@ -62,13 +62,20 @@ def stage(minicluster: "object", tmp_path: Path, request: pytest.FixtureRequest)
 
 
 @pytest.fixture
-def orchestra(minicluster: "object", kafka: Settings, jars: Jars) -> Iterator["object"]:
-    """The job, the SDR team's agents, and the model of one test; the test starts the job."""
+def orchestra(minicluster: "object", kafka: Settings, jars: Jars, request: pytest.FixtureRequest) -> Iterator["object"]:
+    """The job, the SDR team's agents, and the model of one test; the test starts the job.
+
+    One marked `own_cluster` may bring its TaskManager down: Flink gives up one whose task does not end, as where Kafka is gone.
+    """
+    from tests.flink.minicluster import MiniCluster
     from tests.flink.orchestra import Orchestra
 
+    own = MiniCluster() if request.node.get_closest_marker("own_cluster") else None
     with AgentServer() as agents:
         for name, output in OUTPUTS.items():
             agents.agent(name, answering(output))
-        made = Orchestra(minicluster, kafka, agents, jars)  # type: ignore[arg-type]
+        made = Orchestra(own or minicluster, kafka, agents, jars)  # type: ignore[arg-type]
         yield made
         made.end()
+    if own is not None:
+        own.close()

@@ -17,6 +17,7 @@ GROUPS = [f"loopwright-{source}" for source in ("messages", "decisions", "defini
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.own_cluster
 def test_the_job_logs_in_and_a_right_that_is_taken_away_is_named_by_its_failure(orchestra: Orchestra, tmp_path: Path, jars: Jars) -> None:
     with guarded_broker(tmp_path / "guarded", jars) as guarded:
         orchestra.settings = guarded.settings(JOB)

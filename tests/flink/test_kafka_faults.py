@@ -31,7 +31,7 @@ from tests.flink.minicluster import until
 from tests.flink.orchestra import PATH, ROOT, Orchestra, start_of
 from tests.unit.sdr_team import LEAD, OUTPUTS
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = [pytest.mark.timeout(500), pytest.mark.own_cluster]
 COUNT = 40
 IMPATIENT = {"delivery.timeout.ms": "3000", "request.timeout.ms": "2000"}
 CLI = [sys.executable, "-c", "from loopwright.cli.main import main; main()"]
