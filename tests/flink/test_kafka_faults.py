@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from loopwright.cli.logs import topics_of
 from loopwright.deadletter import original_bytes
 from loopwright.edges.kafka import Producer, client_config, ensure_topics, read_all
 from loopwright.edges.kafka import topics as listed
@@ -24,7 +25,7 @@ from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import Ports
 from loopwright.edges.platform.processes import Processes
 from loopwright.edges.topics import topic_specs
-from loopwright.errors import Unreachable
+from loopwright.errors import LoopwrightError, Unreachable
 from loopwright.settings import Kafka, Settings
 from loopwright.testing.agent_behaviours import answering, slow
 from tests.flink.minicluster import until
@@ -86,18 +87,19 @@ def test_a_broker_that_is_away_past_the_delivery_timeout_costs_time_and_nothing_
     ensure_topics(orchestra.settings, topic_specs(orchestra.settings))
     orchestra.producer = Producer(orchestra.settings)
     for name, output in OUTPUTS.items():
-        orchestra.agents.agent(name, slow(0.3, answering(output)))
+        orchestra.agents.agent(name, slow(2.0, answering(output)))
     orchestra.define(*orchestra.team())
     orchestra.run(more=restarting(own_broker.layout))
     workflows = {f"w{n}" for n in range(COUNT)}
     orchestra.send_all([start_of(name, LEAD | {"name": name}) for name in sorted(workflows)])
-    orchestra.results(1)
-    with own_broker.away():
+    until("calls are under way", lambda: len(orchestra.agents.calls("lead-ingestion")) > COUNT // 2)
+    with own_broker.away():  # their replies are yet to be written
         until("a delivery has failed for good", lambda: orchestra.cluster.restarts(orchestra.job))
         with pytest.raises(Unreachable, match="could not be written"):
             orchestra.send("refused", LEAD)
         refused = loopwright(orchestra.settings, "send", "-", "--json", stdin=json.dumps(LEAD).encode())
         assert (refused.returncode, json.loads(refused.stdout)["error"]) == (3, "Unreachable")
+    until("the broker leads its partitions again", lambda: readable(orchestra.settings))
     results = orchestra.results(COUNT, lambda m: m.workflow in workflows)
     assert {r.workflow for r in results} == workflows
     assert orchestra.cluster.status(orchestra.job) == "RUNNING"
@@ -154,6 +156,15 @@ def test_partitions_that_are_added_under_load_are_read_and_workflows_that_move_c
     report = orchestra.verified()
     assert report.holds, report.as_dict()
     assert report.counts["completed"] == COUNT
+
+
+def readable(settings: Settings) -> bool:
+    """Whether every topic can be read."""
+    try:
+        read_all(settings, topics_of(settings))
+    except LoopwrightError:
+        return False
+    return True
 
 
 def remove(settings: Settings, topic: str) -> None:
