@@ -34,7 +34,7 @@ from tests.unit.sdr_team import LEAD, OUTPUTS
 
 pytestmark = [pytest.mark.timeout(500), pytest.mark.own_cluster]
 COUNT = 40
-IMPATIENT = {"delivery.timeout.ms": "3000", "request.timeout.ms": "2000"}
+IMPATIENT = {"delivery.timeout.ms": "10000", "request.timeout.ms": "5000"}
 CLI = [sys.executable, "-c", "from loopwright.cli.main import main; main()"]
 
 
