@@ -191,15 +191,17 @@ def test_a_job_that_is_given_a_second_slot_under_load_goes_on_where_it_was(works
 
 
 def test_a_taskmanager_that_was_frozen_for_a_minute_does_nothing_twice_when_it_wakes(works: Works) -> None:
-    """A second TaskManager joins under load and takes over; the first wakes up with calls and records of its own in hand."""
-    workflows = works.send("frozen", COUNT)
+    """A second TaskManager takes over; the first wakes up with calls and records of its own in hand."""
     works.config = replace(works.config, flink=replace(works.config.flink or FlinkConfig(), task_managers=2))
     works.stack = Stack(works.config)
     assert works.stack.flink().start() == [task_manager(2)]
     assert wait_for(lambda: task_manager(2) in works.stack.flink().registered(), 90)
     zombie = works.stack.processes.running(task_manager(1))
     assert zombie is not None
-    works.some_end(workflows, 1)
+    called = len(works.agents.calls("lead-ingestion"))
+    workflows = works.send("frozen", COUNT)
+    under_way = wait_for(lambda: len(works.agents.calls("lead-ingestion")) > called + COUNT // 4, PATIENCE_S)
+    assert under_way, job_status(works.stack)
     os.kill(zombie.pid, signal.SIGSTOP)
     try:
         frozen_at = time.monotonic()
