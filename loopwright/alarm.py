@@ -4,6 +4,10 @@ Flink's timers are given a time of the clock and count from then on: one that wa
 clock may have been set forward or back by hours in between. Restored after a crash, they count anew, from the clock as it is then.
 """
 
+from dataclasses import dataclass, replace
+
+from loopwright.step import Step
+
 SET_BACK_MS = 1000
 LONGEST_PAUSE_MS = 3_600_000
 
@@ -32,3 +36,28 @@ def alarm_ms(wanted_ms: int, due_ms: int, now_ms: int, clock_ms: int) -> int:
 def absurd(due_ms: int, now_ms: int) -> bool:
     """Whether a pause before another attempt would last so long that the clock must have been set back since it was begun."""
     return due_ms - now_ms > LONGEST_PAUSE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How long nothing has come for a key, in ms by a clock that never jumps. `opened_ms`: when the process began; `touched_ms`: when
+    something came for the key last, by that clock or by an earlier process's; `steady_ms`: now."""
+
+    touched_ms: int
+    opened_ms: int
+    steady_ms: int
+
+    def left_ms(self, keep_ms: int) -> int:
+        """How long it still is until the key has been quiet for `keep_ms`; the time before this process began does not count."""
+        since_ms = self.touched_ms if self.opened_ms <= self.touched_ms <= self.steady_ms else self.opened_ms
+        return max(0, since_ms + keep_ms - self.steady_ms)
+
+
+def kept(step: Step, state: bytes | None, quiet: Quiet, keep_ms: int, now_ms: int) -> Step:
+    """The step of a key that was woken: one that would forget `state` before it was quiet for `keep_ms` keeps it until then.
+
+    Neither the time in which the job was down counts, nor the hours by which a clock was set forward: records that were written before, a
+    second decision among them, may not have been read yet.
+    """
+    left_ms = quiet.left_ms(keep_ms) if step.state is None and state is not None else 0
+    return replace(step, state=state, wake_at_ms=now_ms + left_ms) if left_ms else step

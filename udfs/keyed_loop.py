@@ -9,7 +9,6 @@ thread mode a side output from a timer would fail the job.
 """
 
 import logging
-import struct
 import time
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -20,11 +19,12 @@ from pyflink.datastream import BroadcastStream, DataStream, RuntimeContext
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from loopwright.alarm import alarm_ms, told_ms
+from loopwright.alarm import Quiet, alarm_ms, kept, told_ms
 from loopwright.edges.background import Lane, Outcome
 from loopwright.masking import masked
 from loopwright.step import Call, Decider, Performer, Step
 from udfs.host import ThreadHost, host_of
+from udfs.keyed_state import Stored, pack, unpack
 from udfs.logs import detour_python_threads, pass_on
 from udfs.rows import OUTPUT, row_of
 from udfs.uids import named
@@ -33,27 +33,8 @@ from udfs.wakeup import Kind, open_wakeup
 log = logging.getLogger(__name__)
 
 DEFINITIONS = MapStateDescriptor("definitions", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
-_ENVELOPE = struct.Struct(">BBQ")  # version, whether the decider has a state, when the timer is due (0: none is wanted)
-_VERSION = 1
 _BATCH = 1000  # outcomes and wakes handled before Flink's other work gets its turn
 _SLICE_S, _SLICE_IN_A_BUNDLE_S = 0.5, 0.1  # how long a record is held back; in process mode a checkpoint waits for a bundle of records
-
-
-def pack(due_ms: int, state: bytes | None) -> bytes | None:
-    """What is stored for a key; None where there is nothing to store."""
-    if state is None and not due_ms:
-        return None
-    return _ENVELOPE.pack(_VERSION, state is not None, due_ms) + (state or b"")
-
-
-def unpack(stored: bytes | None) -> tuple[int, bytes | None]:
-    """The timer's time in ms (0: none) and the decider's state. Raises ValueError for a version from the future."""
-    if stored is None:
-        return 0, None
-    version, present, due_ms = _ENVELOPE.unpack_from(stored)
-    if version != _VERSION:
-        raise ValueError(f"keyed state of version {version}; this code reads version {_VERSION}")
-    return due_ms, stored[_ENVELOPE.size :] if present else None
 
 
 def timers(wanted: int, spare_ms: int) -> tuple[int, ...]:
@@ -76,6 +57,8 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     While `max_in_flight` calls have not come back, or `max_waiting` keys wait for something that is down (`Step.held`), each record is held
     back for up to half a second: that holds Kafka back, and what is in memory and state hardly grows. After that the record is taken in
     all the same, so that timers and checkpoints, which wait behind it, get their turn. No more than `max_in_flight` calls run at a time.
+
+    A key that its decider would forget is kept until nothing has come for it for `keep_ms`, in which this process has run.
     """
 
     def __init__(
@@ -86,6 +69,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         *,
         max_in_flight: int = 1000,
         max_waiting: int = 1000,
+        keep_ms: int = 0,
         wakeup: Kind = "auto",
         guard_ms: int = 1000,
         poll_ms: int = 5,
@@ -95,6 +79,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._make_performer = performer
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
+        self._keep_ms = keep_ms
         self._wakeup_kind = wakeup
         self._guard_ms = guard_ms
         self._poll_ms = poll_ms
@@ -113,6 +98,8 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._to_wake: dict[str, None] = {}
         self._catalogue_loaded = False
         self._poll_at = 0
+        self._steady_ms = _steady()
+        self._opened_ms = self._steady_ms()
         performer = self._make_performer()
         self._host = host_of(runtime_context)
         in_the_jvm = isinstance(self._host, ThreadHost)
@@ -160,7 +147,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
             self._poll_at = 0
         yield from self._drain()
         self._host.set_key(key)
-        due, _ = unpack(self._state.value())
+        due = unpack(self._state.value()).due_ms
         if due and due <= timestamp:
             yield from self._wake(key, timestamp)
         self._poll()
@@ -211,12 +198,12 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     def _wake(self, key: str, at_ms: int = 0) -> Iterator[Row]:
         """For the current key: its timer is due, or a definition came."""
         in_flight = frozenset(self._in_flight.get(key, ()))
-        return self._fold(key, lambda state, now: self._decider.on_wake(key, state, in_flight, now), at_ms)
+        return self._fold(key, lambda state, now: self._decider.on_wake(key, state, in_flight, now), at_ms, woken=True)
 
-    def _fold(self, key: str, ask: Callable[[bytes | None, int], Step], fired_ms: int = 0) -> Iterator[Row]:
+    def _fold(self, key: str, ask: Callable[[bytes | None, int], Step], fired_ms: int = 0, woken: bool = False) -> Iterator[Row]:
         """Ask the decider about the current key, and perform what it says. `fired_ms`: the time of the timer that led here, if one did."""
-        stored = self._state.value()
-        due, state = unpack(stored)
+        raw = self._state.value()
+        due, touched, state = unpack(raw)
         now = told_ms(_now(), fired_ms)
         try:
             step = ask(state, now)
@@ -224,11 +211,15 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
             log.exception("%s: the decider raised for key %s", self._name, key)
             said = masked(f"{type(error).__name__}: {error}")  # Flink logs what is raised here as it is
             raise RuntimeError(f"{self._name}: the decider raised for key {key}: {said}") from None
+        if woken:
+            step = kept(step, state, Quiet(touched, self._opened_ms, self._steady_ms()), self._keep_ms, now)
+        else:
+            touched = self._steady_ms()
         for call in step.calls:
             self._start(key, call)
         wanted = self._wanted(key, step, now)
         due = self._arm(wanted, 0 if due <= fired_ms else due, now)
-        self._store(stored, pack(due if wanted or step.state is not None else 0, step.state))
+        self._store(raw, pack(Stored(due if wanted or step.state is not None else 0, touched, step.state)))
         for name in step.counts:
             self._count(name)
         self._poll()
@@ -288,3 +279,9 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _steady() -> Callable[[], int]:
+    """A clock in ms that begins as the machine's and never jumps."""
+    ahead = _now() - time.monotonic_ns() // 1_000_000
+    return lambda: ahead + time.monotonic_ns() // 1_000_000

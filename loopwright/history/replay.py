@@ -88,7 +88,7 @@ def lives_of(
             belongs.to(entry, decided).decisions.append((entry, decided))
     for entry, result in results:
         belongs.to(entry, result).results.append((entry, result))
-    return lives
+    return _without_repeats(lives)
 
 
 class _Belonging:
@@ -107,6 +107,19 @@ class _Belonging:
         """The run that `message` belongs to."""
         group = self._groups[bisect_right(self._begins, entry.logged_ms)]
         return next((life for life in reversed(group) if life.first_hop <= message.hop), group[0])
+
+
+def _without_repeats(lives: list[Life]) -> list[Life]:
+    """Without the runs that are none: the job remembers for longer than it must, and may have ignored the same start once more."""
+    kept = lives[:1]
+    for life in lives[1:]:
+        before, is_bare = kept[-1], not (life.first_hop or life.decisions or life.answers or life.results)
+        same = before.first is not None and life.first is not None and before.first.start_hash == life.first.start_hash
+        if is_bare and same and life.moved_by is life.started:
+            before.repeated += 1 + life.repeated
+        else:
+            kept.append(life)
+    return kept
 
 
 def _forgotten(state: WorkflowState | None, message: Message, limits: Limits) -> bool:

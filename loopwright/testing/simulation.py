@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from loopwright.alarm import Quiet, kept
 from loopwright.dispatch.decider import DispatchDecider
 from loopwright.intake import intake
 from loopwright.message import Message, read
@@ -42,6 +43,8 @@ class Loop:
     offsets: dict[Place, int] = field(default_factory=dict)
     in_flight: dict[tuple[str, str], Call] = field(default_factory=dict)
     outbox: list[Emit] = field(default_factory=list)
+    touched: dict[str, int] = field(default_factory=dict)
+    opened_ms: int = 0
     saved: tuple[dict[str, bytes], dict[str, int], dict[Place, int]] = field(default_factory=lambda: ({}, {}, {}))
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class Loop:
         self.timers = dict.fromkeys(self.states, now_ms) | {key: min(at, now_ms) for key, at in timers.items()}
         self.in_flight.clear()
         self.outbox.clear()
+        self.touched.clear()
+        self.opened_ms = now_ms
         self.restart()
 
 
@@ -92,6 +97,11 @@ class Simulation:
         self.route = Loop("route", lambda: RouteDecider(settings), (topics.messages,), model, known)
         self.dispatch = Loop("dispatch", lambda: DispatchDecider(settings), (topics.decisions, topics.callbacks), agent, known)
         self.loops = (self.route, self.dispatch)
+
+    @property
+    def steady_ms(self) -> int:
+        """The time by a clock that never jumps."""
+        return self.now_ms
 
     def write(self, topic: str, value: bytes | None, key: bytes | None = None, partition: int | None = None) -> Record:
         """Append a record to a log: to `partition`, or to the one that the key belongs to (the first, where there is no key)."""
@@ -138,11 +148,17 @@ class Simulation:
             if possible:
                 rng.choice(possible)()
                 continue
-            coming = [at for loop in self.loops for at in loop.timers.values()]
-            if not coming or min(coming) > end_ms:
+            if not self.pass_time(end_ms):
                 return
-            self.now_ms = min(coming)
         raise RuntimeError(f"not done after {steps} steps")
+
+    def pass_time(self, end_ms: int) -> bool:
+        """Jump to the next timer; False where there is none before `end_ms`."""
+        coming = [at for loop in self.loops for at in loop.timers.values()]
+        if not coming or min(coming) > end_ms:
+            return False
+        self.now_ms = min(coming)
+        return True
 
     def deliver(self, loop: Loop, place: Place) -> None:
         """`loop` reads the next record there."""
@@ -153,12 +169,14 @@ class Simulation:
             self._emit(loop, taken)
         elif taken is not None:
             key, record = taken
+            loop.touched[key] = self.steady_ms
             self._apply(loop, key, loop.decider.on_record(key, loop.states.get(key), record, self.now_ms))
 
     def come_back(self, loop: Loop, key: str, call_id: str) -> None:
         """A call of `loop` is done."""
         call = loop.in_flight.pop((key, call_id))
         outcome = orjson.dumps(loop.perform(orjson.loads(call.payload)))
+        loop.touched[key] = self.steady_ms
         self._apply(loop, key, loop.decider.on_outcome(key, loop.states.get(key), call_id, outcome, self.now_ms))
 
     def wake(self, loop: Loop, key: str) -> None:
@@ -166,7 +184,10 @@ class Simulation:
         if loop.timers.get(key, self.now_ms + 1) <= self.now_ms:
             del loop.timers[key]
         under_way = frozenset(call_id for other, call_id in loop.in_flight if other == key)
-        self._apply(loop, key, loop.decider.on_wake(key, loop.states.get(key), under_way, self.now_ms))
+        state = loop.states.get(key)
+        step = loop.decider.on_wake(key, state, under_way, self.now_ms)
+        quiet = Quiet(loop.touched.get(key, 0), loop.opened_ms, self.steady_ms)
+        self._apply(loop, key, kept(step, state, quiet, self.settings.limits.deduplication_ms, self.now_ms))
 
     def send(self, loop: Loop, place: Place, times: int = 1) -> None:
         """The producer of `loop` sends the oldest record that waits for this place; more than once where it was not told of success."""

@@ -5,28 +5,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udfs.host import ProcessHost, ThreadHost
-from udfs.keyed_loop import pack, timers, unpack
+from udfs.keyed_loop import timers
+from udfs.keyed_state import Stored, pack, unpack
 from udfs.wakeup import Wakeup, open_wakeup
 
 
 @pytest.mark.parametrize("state", [None, b"", b"\x00\xffstate"])
 @pytest.mark.parametrize("due_ms", [1, 1_800_000_000_000])
 def test_what_is_stored_for_a_key_reads_back(state: bytes | None, due_ms: int) -> None:
-    assert unpack(pack(due_ms, state)) == (due_ms, state)
+    assert unpack(pack(Stored(due_ms, 7, state))) == (due_ms, 7, state)
 
 
 def test_nothing_is_stored_for_a_forgotten_key() -> None:
-    assert pack(0, None) is None
-    assert unpack(None) == (0, None)
+    assert pack(Stored(0, 7, None)) is None
+    assert unpack(None) == (0, 0, None)
 
 
 def test_the_stored_form_is_the_one_that_savepoints_hold() -> None:
-    assert pack(258, b"{}") == bytes.fromhex("01 01 0000000000000102") + b"{}"
+    assert pack(Stored(258, 259, b"{}")) == bytes.fromhex("02 01 0000000000000102 0000000000000103") + b"{}"
+
+
+def test_what_an_earlier_release_stored_is_read() -> None:
+    assert unpack(bytes.fromhex("01 01 0000000000000102") + b"{}") == (258, 0, b"{}")
+    assert unpack(bytes.fromhex("01 00 0000000000000102")) == (258, 0, None)
 
 
 def test_state_of_a_later_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 9"):
-        unpack(bytes.fromhex("09 01 0000000000000000"))
+        unpack(bytes.fromhex("09 01 0000000000000000 0000000000000000"))
 
 
 @given(st.integers(10, 5000), st.lists(st.floats(0, 0.9), min_size=2, max_size=30))

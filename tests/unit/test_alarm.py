@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.alarm import absurd, alarm_ms, told_ms
+from loopwright.alarm import Quiet, absurd, alarm_ms, kept, told_ms
+from loopwright.step import Step
 
 NOW = 1_700_000_000_000
 HOUR_MS = 3_600_000
@@ -40,3 +41,24 @@ def test_a_pause_of_hours_before_another_attempt_is_none() -> None:
     assert absurd(NOW + 2 * HOUR_MS, NOW)
     assert not absurd(NOW + HOUR_MS, NOW)
     assert not absurd(NOW - HOUR_MS, NOW)
+
+
+KEEP_MS = HOUR_MS
+
+
+def test_a_key_may_go_once_it_was_quiet_for_long_enough_while_this_process_ran() -> None:
+    assert Quiet(NOW, NOW - 5 * HOUR_MS, NOW + KEEP_MS).left_ms(KEEP_MS) == 0
+    assert Quiet(NOW, NOW - 5 * HOUR_MS, NOW + 1).left_ms(KEEP_MS) == KEEP_MS - 1
+
+
+@given(TIMES)
+def test_what_an_earlier_process_noted_counts_for_nothing(touched_ms: int) -> None:
+    opened_ms = NOW if not NOW <= touched_ms <= NOW + 7 else touched_ms
+    assert Quiet(touched_ms, opened_ms, NOW + 7).left_ms(KEEP_MS) == opened_ms + KEEP_MS - NOW - 7
+
+
+def test_only_a_step_that_would_forget_too_soon_is_another_one() -> None:
+    soon, late = Quiet(NOW, NOW, NOW + 7), Quiet(NOW, NOW, NOW + KEEP_MS)
+    assert kept(Step(None), b"state", soon, KEEP_MS, 50) == Step(b"state", wake_at_ms=50 + KEEP_MS - 7)
+    for step, state, quiet in ((Step(None), b"state", late), (Step(None), None, soon), (Step(b"new"), b"state", soon)):
+        assert kept(step, state, quiet, KEEP_MS, 50) is step

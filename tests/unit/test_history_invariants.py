@@ -322,6 +322,16 @@ def test_a_workflow_that_is_started_again_after_it_was_forgotten_is_judged_by_it
     assert (report.counts["workflows"], report.counts["completed"], report.counts["duplicates_fenced"]) == (2, 2, 0)
 
 
+def test_the_same_start_once_more_that_nothing_came_of_is_a_duplicate_whenever_it_was_sent() -> None:
+    """The job remembers for longer than it must, after a restart above all."""
+    logs = copied()
+    later_ms = logs[TOPICS.messages][-1].timestamp_ms + 2 * SETTINGS.limits.deduplication_ms
+    append(logs, TOPICS.messages, read(logs[TOPICS.messages][0]), later_ms)
+    report = report_on(logs)
+    assert report.findings == ()
+    assert (report.counts["workflows"], report.counts["duplicates_fenced"]) == (1, 1)
+
+
 def test_a_forged_reply_that_the_job_refused_is_no_effect() -> None:
     logs = copied()
     _, replied = find(logs, TOPICS.messages, schemas.REPLIED, hop=1)

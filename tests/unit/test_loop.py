@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopwright import schemas
@@ -110,6 +110,30 @@ def test_crashes_and_a_fickle_model_still_give_one_path_and_one_end(seed: int, c
     parked = {m.workflow for m in simulation.read(TOPICS.messages) if m.type == schemas.SETTLED and m.data["outcome"] == "park"}
     assert len(ends.keys() | parked) == 3, "a workflow is unaccounted for"
     assert all(len(set(r.data["path"])) == len(r.data["path"]) for results in ends.values() for r in results)
+
+
+@pytest.mark.timeout(120)
+@example(93)
+@example(156)
+@example(891)
+@given(st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_a_job_that_is_down_for_longer_than_it_remembers_acts_on_no_second_decision(seed: int) -> None:
+    """Decisions that a crash made twice lie unread when the job goes down; when it comes back, what they repeat has not been forgotten."""
+    rng = random.Random(seed)
+    simulation = Simulation(SETTINGS, sdr_team(), Agents(rng), fickle(rng))
+    start(simulation, 3)
+    for _ in range(rng.randrange(5, 150)):
+        draw = rng.random()
+        for loop in simulation.loops if draw < 0.15 else ():
+            loop.crash(simulation.now_ms) if draw < 0.05 else simulation.checkpoint(loop)
+        possible = simulation.actions()
+        rng.choice(possible)() if possible else simulation.pass_time(LAST_MS)
+    simulation.now_ms += 6 * 3_600_000
+    for loop in simulation.loops:
+        loop.crash(simulation.now_ms)
+    simulation.run(rng, within_ms=24 * 3_600_000)
+    assert not any(loop.states for loop in simulation.loops), "something is kept for ever"
 
 
 def test_duplicated_records_change_nothing() -> None:

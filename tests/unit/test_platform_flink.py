@@ -82,6 +82,18 @@ Caused by: pemja.core.PythonException: <class 'KeyError'>: 'name'
     assert root_cause("") == ""
 
 
+def test_a_failure_is_told_with_those_of_the_tasks_that_failed_together_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Flink tells it: the root of each failure, the newest first, may be a task that was interrupted by the one that broke."""
+    interrupted = {"stacktrace": "java.lang.InterruptedException", "concurrentExceptions": [{"stacktrace": "Could not restore"}]}
+    history = {"exceptionHistory": {"entries": [interrupted, {"stacktrace": "java.io.IOException: older", "concurrentExceptions": []}]}}
+    monkeypatch.setattr(FlinkRest, "_call", lambda *_: history)
+    rest = FlinkRest("http://127.0.0.1:1")
+    assert rest.failures("a") == [["java.lang.InterruptedException", "Could not restore"], ["java.io.IOException: older"]]
+    assert rest.exception("a") == "java.lang.InterruptedException"
+    monkeypatch.setattr(FlinkRest, "_call", lambda *_: {})
+    assert (rest.failures("a"), rest.exception("a")) == ([], None)
+
+
 def test_a_client_that_failed_in_python_is_quoted_with_the_traceback() -> None:
     said = """WARNING: Unknown module
 Traceback (most recent call last):

@@ -98,12 +98,14 @@ class FlinkRest:
 
     def exception(self, job: str) -> str | None:
         """The first lines of the newest failure's root cause; None where there was none."""
-        return root_cause(self.trace(job)) or None
+        failures = self.failures(job)
+        return (root_cause(failures[0][0]) or None) if failures else None
 
-    def trace(self, job: str) -> str:
-        """The stack trace of the newest failure; empty where there was none."""
+    def failures(self, job: str) -> list[list[str]]:
+        """Its failures, the newest first: the stack trace of each, and those of the tasks that failed together with it."""
         entries = self._detail(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        return str(entries[0].get("stacktrace", "")) if entries else ""
+        together = [[entry, *entry.get("concurrentExceptions", ())] for entry in entries]
+        return [[str(one.get("stacktrace", "")) for one in failed] for failed in together]
 
     def cancel(self, job: str, seconds: float) -> bool:
         """Cancel a job; whether it ended in time. Its checkpoints stay."""

@@ -7,6 +7,7 @@ comes from the restore itself makes the next point be tried; a job that fails fo
 import re
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from loopwright.edges.platform.flink_rest import FINAL
@@ -98,8 +99,8 @@ def _refused(jobs: Jobs, id_: str, seconds: float) -> str:
         state = jobs.rest.states().get(id_)
         if state is None or state.running:
             return True
-        trace = jobs.rest.trace(id_)
-        if not restore_failure(trace):
+        trace = next(filter(restore_failure, chain.from_iterable(jobs.rest.failures(id_))), "")  # it interrupts others, which fail after it
+        if not trace:
             return state.name in FINAL
         since = min(since, time.monotonic())
         return trace if state.name in FINAL or time.monotonic() - since > PERSISTS_S else False

@@ -119,7 +119,7 @@ class Supervisor:
             return "ended", ""
         if state.name == "FAILED":
             return "lost", f"it failed: {self._rest.exception(id_)}"
-        if not restore_failure(self._rest.trace(id_)):
+        if not any(map(restore_failure, next(iter(self._rest.failures(id_)), []))):
             self._stuck_since = NEVER
             return "starting", ""
         self._stuck_since = min(self._stuck_since, time.monotonic())
