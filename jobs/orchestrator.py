@@ -52,8 +52,8 @@ def build(
     messages = parsed([topics.messages], "messages")
     decisions = parsed([topics.decisions, topics.callbacks], "decisions")
 
-    limited = {"max_in_flight": limits.in_flight, "max_waiting": limits.waiting, "keep_ms": limits.deduplication_ms}
-    loop = partial(KeyedLoop, wakeup=settings.wakeup, **limited)
+    keep_ms = limits.deduplication_ms
+    loop = partial(KeyedLoop, max_in_flight=limits.in_flight, max_waiting=limits.waiting, keep_ms=keep_ms, wakeup=settings.wakeup)
     routing = loop("route", partial(route, settings), partial(RoutePerformer, settings))
     routed = run_keyed(messages, definitions, routing, "route")
 
