@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e chaos crash-process soak bench-recovery lock
+.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench-recovery lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,9 +58,6 @@ e2e: setup  ## the tests with real Kafka, real Flink, real processes
 
 chaos: setup  ## kill every part at random under load, and prove what held (SECONDS=600 SEED=n MODE=process)
 	@$(BIN)/python -m loopwright.testing.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(MODE),--mode $(MODE))
-
-crash-process: setup  ## SIGKILL of the Python workers in process mode
-	@$(BIN)/python -m pytest -m process_mode tests/e2e/test_crash_process.py
 
 soak: setup  ## the job for long, with garbage collections, thread dumps and restarts (MINUTES=30)
 	@$(BIN)/python -m loopwright.testing.soak $(if $(MINUTES),--minutes $(MINUTES))

@@ -1,11 +1,9 @@
 """The shell round a decider: one keyed Flink operator that folds records, calls out, and folds the outcomes, without ever waiting.
 
-Per key it keeps one value in Flink's state: when its timer is due, and the decider's bytes. Calls run on the process's background loop and
-are not part of a checkpoint: what is pending stands in the decider's state, under a timer at most `guard_ms` away. Restored timers fire at
-once, the decider is told that nothing is in flight, and its pending calls are made again. Timers are never deleted; one that finds nothing
-due does nothing. In process mode Flink sets a timer some time after the worker asked for it, and a checkpoint in between has it not: so
-each timer has a spare that fires later, and the spare of the timer before is in the checkpoint. Everything goes out on the main output: in
-thread mode a side output from a timer would fail the job.
+Per key it keeps one value in Flink's state (`udfs.keyed_state`): the decider's bytes, and when its timer is due. Calls run on the process's
+background loop and are not part of a checkpoint: what is pending stands in the decider's state, under a timer at most `guard_ms` away.
+Restored timers fire at once, the decider is told that nothing is in flight, and its pending calls are made again. Timers are never deleted;
+one that finds nothing due is idle. Everything goes out on the main output: in thread mode a side output from a timer would fail the job.
 """
 
 import logging
@@ -14,7 +12,7 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
-from pyflink.common import Row, Types
+from pyflink.common import Configuration, Row, Types
 from pyflink.datastream import BroadcastStream, DataStream, RuntimeContext
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
@@ -37,13 +35,15 @@ _BATCH = 1000  # outcomes and wakes handled before Flink's other work gets its t
 _SLICE_S, _SLICE_IN_A_BUNDLE_S = 0.5, 0.1  # how long a record is held back; in process mode a checkpoint waits for a bundle of records
 
 
-def timers(wanted: int, spare_ms: int) -> tuple[int, ...]:
-    """The times (ms) of the timers that wake a key at `wanted`; with `spare_ms`, another one so much later."""
-    return (wanted, wanted + spare_ms) if spare_ms else (wanted,)
-
-
 def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoop", uid: str) -> DataStream:
-    """The rows that `loop` writes for `records`, keyed by workflow. The key's type is fixed here: `udfs.host` knows just this one."""
+    """The rows that `loop` writes for `records`, keyed by workflow. The key's type is fixed here: `udfs.host` knows just this one.
+
+    In process mode each record is a bundle of its own: Flink sets the timers of a bundle after it, and before the next record, but not
+    before a checkpoint that comes at the end of it.
+    """
+    one_a_bundle = Configuration()
+    one_a_bundle.set_integer("python.fn-execution.bundle.size", 1)
+    records.get_execution_environment().configure(one_a_bundle)
     keyed = named(records.key_by(itemgetter(0), Types.STRING()), f"{uid}-by-workflow")
     return keyed.connect(definitions).process(loop, OUTPUT).name(uid).uid(uid)
 
@@ -102,9 +102,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._opened_ms = self._steady_ms()
         performer = self._make_performer()
         self._host = host_of(runtime_context)
-        in_the_jvm = isinstance(self._host, ThreadHost)
-        self._slice_s = _SLICE_S if in_the_jvm else _SLICE_IN_A_BUNDLE_S
-        self._spare_ms = 0 if in_the_jvm else 2 * self._guard_ms
+        self._slice_s = _SLICE_S if isinstance(self._host, ThreadHost) else _SLICE_IN_A_BUNDLE_S
         self._wakeup = open_wakeup(self._wakeup_kind, self._host, self._name, self._poll_ms)
         self._lane = Lane(performer, self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
 
@@ -254,8 +252,8 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     def _arm(self, wanted: int, due: int, now: int) -> int:
         """Set a timer for the current key where none is set that fires by then. Returns when the next one fires."""
         at = alarm_ms(wanted, due, now, _now())
-        for at_ms in timers(at, self._spare_ms) if at else ():
-            self._host.set_timer(at_ms)
+        if at:
+            self._host.set_timer(at)
         return at or due
 
     def _poll(self) -> None:

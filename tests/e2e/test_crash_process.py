@@ -11,7 +11,7 @@ from loopwright.settings import Platform
 from tests.e2e.crash_platform import ALL_S, FIRST_S, CrashPlatform
 from tests.e2e.demo_process import COMMAND_S, START_S, STOP_S
 
-pytestmark = [pytest.mark.timeout(START_S + STOP_S + FIRST_S + ALL_S + COMMAND_S), pytest.mark.process_mode]
+pytestmark = pytest.mark.timeout(START_S + STOP_S + FIRST_S + ALL_S + COMMAND_S)
 
 
 @pytest.fixture

@@ -169,6 +169,10 @@ class Stage:
         lines = self._out.read_text().splitlines() if self._out.exists() else []
         return [one for one in map(json.loads, lines) if not key or one["key"] == key]
 
+    def forget_output(self) -> None:
+        """Of a job that has ended."""
+        self._out.unlink()
+
     def seen(self, key: str = "") -> list[str]:
         return [one["saw"] for one in self.out(key)]
 

@@ -201,3 +201,20 @@ def test_a_performer_that_raises_fails_the_job(stage: Stage) -> None:
     stage.send("w", {"do": "call", "id": "c"})
     stage.until("the job failed", lambda: stage.cluster.status(stage.job) == "FAILED")
     assert "call c of w broke its performer" in stage.cluster.failure(stage.job)
+
+
+@pytest.mark.parametrize(("mode", "wakeup"), WAYS)
+def test_a_savepoint_holds_the_timer_of_every_key_whose_record_it_holds(stage: Stage, mode: str, wakeup: str) -> None:
+    """In process mode Flink is told of timers by the worker, at the end of a bundle of records."""
+    stage.run(mode, wakeup, performer(stage))
+    keys = {f"w{n}" for n in range(400)}
+    for key in keys:
+        stage.send(key, {"do": "later", "ms": 2000})
+    stage.until("some are in", lambda: len(stage.seen()) > 10)
+    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=False)
+    woken = lambda: {one["key"] for one in stage.out() if one["saw"] == "wake"} == keys  # noqa: E731
+    stage.until("every key is woken", woken)
+    stage.end()
+    stage.forget_output()
+    stage.run(mode, wakeup, performer(stage), savepoint=savepoint)
+    stage.until("every key is woken after a restore", woken)

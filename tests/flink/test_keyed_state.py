@@ -1,11 +1,8 @@
 """What the shell stores for a key, and how it chooses its wake-up: no cluster needed."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from udfs.host import ProcessHost, ThreadHost
-from udfs.keyed_loop import timers
 from udfs.keyed_state import Stored, pack, unpack
 from udfs.wakeup import Wakeup, open_wakeup
 
@@ -33,19 +30,6 @@ def test_what_an_earlier_release_stored_is_read() -> None:
 def test_state_of_a_later_version_is_refused() -> None:
     with pytest.raises(ValueError, match="version 9"):
         unpack(bytes.fromhex("09 01 0000000000000000 0000000000000000"))
-
-
-@given(st.integers(10, 5000), st.lists(st.floats(0, 0.9), min_size=2, max_size=30))
-def test_a_key_that_is_woken_again_and_again_has_a_timer_even_where_the_last_one_asked_for_is_lost(
-    guard_ms: int, late: list[float]
-) -> None:
-    now, in_a_checkpoint = 0, set[int]()
-    for part in late:
-        asked = timers(now + guard_ms, 2 * guard_ms)
-        assert now == 0 or any(at_ms > now for at_ms in in_a_checkpoint), "a checkpoint before Flink sets what was asked for has none"
-        in_a_checkpoint.update(asked)
-        now = asked[0] + int(part * guard_ms)  # Flink is late
-    assert timers(7, 0) == (7,)
 
 
 def test_without_a_mailbox_timers_poll() -> None:
