@@ -18,6 +18,7 @@ from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from loopwright.alarm import Quiet, alarm_ms, kept, told_ms
+from loopwright.clock import now_ms
 from loopwright.edges.background import Lane, Outcome
 from loopwright.masking import masked
 from loopwright.step import Call, Decider, Performer, Step
@@ -202,7 +203,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         """Ask the decider about the current key, and perform what it says. `fired_ms`: the time of the timer that led here, if one did."""
         raw = self._state.value()
         due, touched, state = unpack(raw)
-        now = told_ms(_now(), fired_ms)
+        now = told_ms(now_ms(), fired_ms)
         try:
             step = ask(state, now)
         except Exception as error:
@@ -251,7 +252,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
 
     def _arm(self, wanted: int, due: int, now: int) -> int:
         """Set a timer for the current key where none is set that fires by then. Returns when the next one fires."""
-        at = alarm_ms(wanted, due, now, _now())
+        at = alarm_ms(wanted, due, now, now_ms())
         if at:
             self._host.set_timer(at)
         return at or due
@@ -259,7 +260,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     def _poll(self) -> None:
         """Where nothing wakes the task, one timer per operator instance looks into the inbox; it rides on the current key."""
         if self._wakeup.poll_ms and not self._poll_at and (self._outstanding or self._to_wake):
-            self._poll_at = _now() + self._wakeup.poll_ms
+            self._poll_at = now_ms() + self._wakeup.poll_ms
             self._host.set_timer(self._poll_at)
 
     def _store(self, before: bytes | None, after: bytes | None) -> None:
@@ -275,11 +276,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._counters[name].inc()
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _steady() -> Callable[[], int]:
     """A clock in ms that begins as the machine's and never jumps."""
-    ahead = _now() - time.monotonic_ns() // 1_000_000
+    ahead = now_ms() - time.monotonic_ns() // 1_000_000
     return lambda: ahead + time.monotonic_ns() // 1_000_000

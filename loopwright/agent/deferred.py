@@ -14,11 +14,11 @@ from loopwright.agent.agent import Agent
 from loopwright.agent.answer import Answer
 from loopwright.agent.desk import Desk, Shelf, cause_of, kept, mismatch
 from loopwright.agent.idempotency import Deferred, Kept, Standing
-from loopwright.agent.idempotency.opening import now_ms
 from loopwright.agent.incoming import Incoming
 from loopwright.agent.problems import problem
 from loopwright.agent.task import Report
 from loopwright.agent.work import input_problem
+from loopwright.clock import now_ms
 from loopwright.edges.http_post import REMEDY, Poster
 from loopwright.edges.signing import Signer, call_of, message_id
 from loopwright.errors import Terminal, Unreachable

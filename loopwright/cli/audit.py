@@ -1,6 +1,5 @@
 """`loopwright audit`: who was refused what, where and why, from the topic of refusals."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from loopwright.audit import Entry, entry_of
 from loopwright.cli import show
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.history.steps import shown_time
 from loopwright.settings import Settings
@@ -20,7 +20,7 @@ def entries(settings: Settings, since_ms: int | None = None, tenant: str = "") -
     topic = settings.topics.audit
     if not kafka.present(settings, [topic]):
         return []
-    first_ms = 0 if since_ms is None else time.time_ns() // 1_000_000 - since_ms
+    first_ms = 0 if since_ms is None else now_ms() - since_ms
     found = {entry.id: entry for record in kafka.read_all(settings, [topic]) if (entry := entry_of(record)) is not None}
     wanted = (entry for entry in found.values() if entry.time_ms >= first_ms and tenant in ("", entry.who.get("tenant", "")))
     return sorted(wanted, key=lambda entry: entry.time_ms)

@@ -1,7 +1,6 @@
 """`loopwright resume` and `loopwright cancel`: a person's word on a workflow, written into the log like everything else."""
 
 import getpass
-import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from rich.text import Text
 from loopwright import schemas
 from loopwright.cli import logs, show
 from loopwright.cli.trace import find
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.errors import Conflict
 from loopwright.history.rerun import rerun
@@ -84,8 +84,7 @@ def _by(reason: str) -> dict[str, Any]:
 
 
 def _record(settings: Settings, workflow: str, kind: str, data: dict[str, Any], hop: int, traceparent: str = "") -> Emit:
-    now_ms = time.time_ns() // 1_000_000
-    message = Message(uuid.uuid4().hex, kind, SOURCE, workflow, data, hop, time_ms=now_ms, traceparent=traceparent)
+    message = Message(uuid.uuid4().hex, kind, SOURCE, workflow, data, hop, time_ms=now_ms(), traceparent=traceparent)
     return emitted(settings.topics.messages, message)
 
 

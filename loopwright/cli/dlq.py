@@ -5,7 +5,6 @@ as such after it: a crash between the two leaves the letter open, and what is th
 """
 
 import getpass
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from loopwright import schemas
 from loopwright.cli import control, logs, show
 from loopwright.cli.documents import read_input
 from loopwright.cli.reveal import Shown, shown_by, shown_text
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.entrance import Entrance
 from loopwright.errors import Conflict, InvalidDocument, LoopwrightError, NotFound, Unreachable
@@ -80,13 +80,13 @@ def list_letters(settings: Settings, cause: str, every: bool, as_json: bool) -> 
 
 
 def _table(shown: Iterable[Letter], every: bool) -> Table:
-    now_ms = time.time_ns() // 1_000_000
+    read_ms = now_ms()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("id", "record", *(["state"] if every else []), "age", "cause", "stage", "workflow", "stood at"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     table.add_column("why", overflow="fold")
     for letter in shown:
-        cells = [letter.position, letter.id[:8], show.duration(max(now_ms - letter.message.logged_ms, 0)), letter.cause, _stage(letter)]
+        cells = [letter.position, letter.id[:8], show.duration(max(read_ms - letter.message.logged_ms, 0)), letter.cause, _stage(letter)]
         if every:
             cells.insert(2, letter.state.value)
         cells += [letter.workflow or "-", _stood(letter), _said(letter, "why")]
@@ -283,7 +283,7 @@ def _refuse_settled(letter: Letter) -> None:
 
 
 def _settle(settings: Settings, producer: kafka.Producer, letter: Letter, action: LetterState, reason: str) -> None:
-    message = settlement(letter, action, reason, getpass.getuser(), time.time_ns() // 1_000_000)
+    message = settlement(letter, action, reason, getpass.getuser(), now_ms())
     producer.send(settings.topics.dead_letters, letter.key or b"", encode(message), headers_of(message))
 
 

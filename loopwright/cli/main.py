@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loopwright.cli.keys import app as keys_app
+from loopwright.clock import now_ms
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -66,12 +67,11 @@ def _millis(text: str | None, option: str) -> int | None:
 def _moment(text: str | None, option: str) -> int | None:
     if text is None:
         return None
-    import time
 
     from loopwright.registry.durations import moment_ms
 
     try:
-        return moment_ms(text, time.time_ns() // 1_000_000)
+        return moment_ms(text, now_ms())
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
 

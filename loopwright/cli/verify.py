@@ -1,6 +1,5 @@
 """`loopwright verify`: proof from the logs that the job did what it says. Exit code 1 when an invariant is broken."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
@@ -9,6 +8,7 @@ from rich.text import Text
 from loopwright.agent.idempotency import KEEP_MS
 from loopwright.agent.idempotency.opening import FILE, open_store, shown
 from loopwright.cli import logs, show
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.history.findings import Clock, Finding
 from loopwright.history.invariants import ALSO_COUNTED, COUNTED, Evidence, Report
@@ -27,7 +27,7 @@ def verify(settings: Settings, since_ms: int | None, stores: Sequence[str], as_j
     `since_ms` (since the epoch): of workflows with a record since then alone. `stores` are addresses (`open_store`); none: the local
     platform's, where it has one. Raises NotFound, Unreachable, StoreUnavailable, InvalidSettings.
     """
-    clock = Clock(time.time_ns() // 1_000_000, SKEW_MS, PATIENCE_MS)
+    clock = Clock(now_ms(), SKEW_MS, PATIENCE_MS)
     evidence = Evidence(settings.topics, settings.limits, settings.team)
     evidence.extend(kafka.read_all(settings, logs.topics_of(settings)))
     asked = tuple(stores) or local_stores(settings)

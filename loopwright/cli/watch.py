@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from loopwright.cli import logs, show
+from loopwright.clock import now_ms
 from loopwright.history.steps import Kind
 from loopwright.history.timeline import Timeline
 from loopwright.history.view import WorkflowView
@@ -32,11 +33,6 @@ def watch(settings: Settings, as_json: bool, once: bool, since_ms: int | None) -
     except KeyboardInterrupt:
         if not as_json:
             show.console(stderr=True).print("stopped watching; the workflows go on", style="dim")
-
-
-def now_ms() -> int:
-    """The time, in ms since the epoch."""
-    return int(time.time() * 1000)
 
 
 def chosen(views: Iterable[WorkflowView], since_ms: int | None, now: int) -> list[WorkflowView]:

@@ -7,13 +7,13 @@ in no record, no definition, no environment and no log.
 import base64
 import os
 import secrets
-import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from loopwright.edges.private_file import Stamp, read_private, stamp
 from loopwright.errors import Conflict, InvalidSettings
 from loopwright.sealing import KEY_BYTES, KEY_ID, Keys, keys_in
 
@@ -23,7 +23,7 @@ class Keyring:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path.expanduser() if path is not None else None
-        self._seen: tuple[int, ...] = ()
+        self._seen: Stamp | None = None
         self._keys: Keys | None = None
         self._lock = threading.Lock()
 
@@ -32,11 +32,7 @@ class Keyring:
         if self._path is None:
             return None
         with self._lock:
-            try:
-                found = self._path.stat()
-            except OSError as error:
-                raise _unreadable(self._path, error) from error
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode)
+            seen = stamp(self._path)
             if seen != self._seen:
                 self._keys, self._seen = read_keys(self._path), seen
             return self._keys
@@ -44,29 +40,11 @@ class Keyring:
 
 def read_keys(path: Path) -> Keys:
     """The keys in the file `path`. Raises InvalidSettings where others may read it, or where it holds something else; never shows a key."""
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-    if not stat.S_ISREG(mode) or stat.S_IMODE(mode) & 0o077:
-        why = f"{path} has mode {stat.S_IMODE(mode):04o}: others than its owner may read or write it"
-        raise InvalidSettings("the keys are not kept safe", why, f"chmod 600 {path}")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        why = f"{path}{f', line {mark.line + 1}' if mark else ''}: it is no YAML"
-        raise InvalidSettings("the keys cannot be used", why, "correct the file, or make one with `loopwright keys new FILE`") from None
+    content = read_private(path, "the key file (LOOPWRIGHT_KEYS_FILE)")
     try:
         return keys_in(content)
     except InvalidSettings as error:
         raise InvalidSettings(error.what, f"{path}: {error.why}", error.remedy) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InvalidSettings:
-    why = f"{path}: {getattr(error, 'strerror', None) or type(error).__name__}"
-    return InvalidSettings("the keys cannot be read", why, "set LOOPWRIGHT_KEYS_FILE to a file that `loopwright keys new FILE` made")
 
 
 def new_key(kid: str, present: Keys | None, activate: bool = True) -> Keys:

@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from loopwright import schemas
+from loopwright.clock import now_ms
 from loopwright.edges.kafka import Producer, read_all
 from loopwright.edges.lag import lag_of
 from loopwright.message import Message, emitted, read
@@ -111,8 +112,8 @@ class Outage:
     def _start(self, producer: Producer, due: int) -> None:
         """Start workflows until there are `due`."""
         leads = {f"outage-{n}": {"name": f"Lead {n}", "email": f"lead{n}@engines.example", **LEAD} for n in range(self.started, due)}
-        topic, now_ms = self.settings.topics.messages, time.time_ns() // 1_000_000
-        starts = [Message(w, schemas.STARTED, "/outage", w, {"document": lead}, time_ms=now_ms) for w, lead in leads.items()]
+        topic, at_ms = self.settings.topics.messages, now_ms()
+        starts = [Message(w, schemas.STARTED, "/outage", w, {"document": lead}, time_ms=at_ms) for w, lead in leads.items()]
         producer.send_many([emitted(topic, start) for start in starts])
         self.started = max(self.started, due)
 

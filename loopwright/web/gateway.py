@@ -5,7 +5,6 @@ import hashlib
 import logging
 import re
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from loopwright.agent.answer import Answer
 from loopwright.agent.incoming import check_content_type, json_of, read_body, read_json
 from loopwright.agent.problems import Refused, problem
 from loopwright.agent.serving import http_problem, response, run_app
+from loopwright.clock import now_ms
 from loopwright.dispatch.match import mismatch
 from loopwright.edges.entrance import LiveEntrance
 from loopwright.edges.kafka import Producer
@@ -148,7 +148,7 @@ class Gateway:
         lead = orjson.dumps(typed, option=orjson.OPT_SORT_KEYS).decode()
         name = workflow_id(f"form/{lead}", caller.tenant)  # changed and sent again: another lead
         try:
-            await self._writer.write(started(self._topics, name, lead_of(typed), "", "", _now_ms(), caller))
+            await self._writer.write(started(self._topics, name, lead_of(typed), "", "", now_ms(), caller))
         except Retryable as error:
             return self._pages.form(typed, {}, error)
         return RedirectResponse(f"/workflows/{name}", 303)
@@ -165,7 +165,7 @@ class Gateway:
             raise Refused(problem(400, "team", "The team cannot be used", f"{team[:80]!r}: use small letters, digits and hyphens."))
         trace = request.headers.get("traceparent", "")
         name = workflow_id(key or uuid.uuid4().hex, caller.tenant)
-        await self._write(started(self._topics, name, document, team, trace if _TRACE.fullmatch(trace) else "", _now_ms(), caller))
+        await self._write(started(self._topics, name, document, team, trace if _TRACE.fullmatch(trace) else "", now_ms(), caller))
         return _json(202, {"workflow": name}, location=f"/workflows/{name}")
 
     async def callback(self, request: Request) -> Response:
@@ -178,7 +178,7 @@ class Gateway:
             raise Refused(problem(422, "mismatched", "The reply belongs to another call", detail))
         branch = str(request.path_params["branch"])[:256]
         sender = signed.sender if signed else ""
-        record = called_back(self._topics, workflow, hop, branch, body, digest, _now_ms(), sender=sender)
+        record = called_back(self._topics, workflow, hop, branch, body, digest, now_ms(), sender=sender)
         agent = request.query_params.get("agent", "")[:256]
         if signed is not None and agent and agent.rpartition("@")[0] != signed.sender:
             raise self._callers.not_of(request, signed, agent)
@@ -191,7 +191,7 @@ class Gateway:
         workflow, hop = _where(request)
         if signed is not None and body["agent"] not in (signed.agent, signed.sender):
             raise self._callers.not_of(request, signed, body["agent"])
-        return await self._taken(request, signed, workflow, progressed(self._topics, workflow, hop, body, digest, _now_ms()))
+        return await self._taken(request, signed, workflow, progressed(self._topics, workflow, hop, body, digest, now_ms()))
 
     async def _checked(self, request: Request, contract: Contract, limit: int) -> tuple[dict[str, Any], str, Signed | None]:
         """The body, a digest of it, and who signed it."""
@@ -224,10 +224,6 @@ def _where(request: Request) -> tuple[str, int]:
 
 def _json(status: int, content: dict[str, Any], **headers: str) -> Response:
     return response(Answer(status, orjson.dumps(content), {"content-type": "application/json", **headers}))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

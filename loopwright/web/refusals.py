@@ -6,6 +6,7 @@ import time
 import uuid
 
 from loopwright.audit import Refusal, refused
+from loopwright.clock import now_ms
 from loopwright.errors import LoopwrightError
 from loopwright.web.writer import Writer
 
@@ -41,8 +42,7 @@ class Refusals:
 
     async def _write(self, refusal: Refusal, unwritten: int) -> None:
         try:
-            now_ms = time.time_ns() // 1_000_000
-            await self._writer.write(refused(refusal, self._topic, now_ms, uuid.uuid4().hex, unwritten))
+            await self._writer.write(refused(refusal, self._topic, now_ms(), uuid.uuid4().hex, unwritten))
         except LoopwrightError as error:
             log.error("a refusal is not in the audit topic: %s: %s", error.what, error.why)
 

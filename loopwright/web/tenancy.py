@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from loopwright.agent.problems import Refused, problem
 from loopwright.audit import Refusal
-from loopwright.edges.secrets import Reloaded, read_private
+from loopwright.edges.private_file import Reloaded, read_private
 from loopwright.errors import InvalidSettings
 from loopwright.registry.definition import TENANT
 from loopwright.web.refusals import Refusals

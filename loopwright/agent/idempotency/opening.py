@@ -1,19 +1,14 @@
 """Opening the store that an address names."""
 
-import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from loopwright.agent.idempotency import IdempotencyStore
 from loopwright.agent.idempotency.sqlite import SqliteStore
+from loopwright.clock import now_ms
 from loopwright.errors import InvalidSettings
 
 FILE = "calls.sqlite"
-
-
-def now_ms() -> int:
-    """The time in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def open_store(address: str, reading: bool = False) -> IdempotencyStore:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from loopwright.agent.idempotency.opening import FILE, now_ms
+from loopwright.agent.idempotency.opening import FILE
 from loopwright.agent.idempotency.sqlite import SqliteStore
+from loopwright.clock import now_ms
 from loopwright.testing.chaos.load import End, Lead, Tally
 from loopwright.testing.chaos.slow_agents import DONE, RUNS
 from loopwright.testing.chaos.team import Team, address

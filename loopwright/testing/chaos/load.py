@@ -14,6 +14,7 @@ import requests
 
 from loopwright import schemas
 from loopwright.cli.send import SendOptions, start_emit, start_message
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.errors import LoopwrightError
 from loopwright.message import read
@@ -128,7 +129,7 @@ class Load:
 
     def _start(self, lead: Lead) -> Emit:
         options = SendOptions(team=self._team.name)
-        message = start_message(self._team.document(lead.number), lead.workflow, options, time.time_ns() // 1_000_000)
+        message = start_message(self._team.document(lead.number), lead.workflow, options, now_ms())
         return start_emit(message, self._settings)
 
     def _lead(self, number: int) -> Lead:
@@ -163,7 +164,7 @@ class Load:
             try:
                 for record in kafka.tail(self._settings, topics, from_beginning=True, stop=lambda: not self._following.is_set()):
                     if record is not None:
-                        note(self.tally, record, self._settings, time.time_ns() // 1_000_000)
+                        note(self.tally, record, self._settings, now_ms())
             except LoopwrightError:
                 time.sleep(AGAIN_S)
 

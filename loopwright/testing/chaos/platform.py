@@ -1,6 +1,5 @@
 """The platform that is tormented: one of its own, in a state folder of its own, on free ports, with slow agents and a fickle model."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import psutil
 import yaml
 
 from loopwright.cli.stack import AGENTS, GATEWAY, stack_config
+from loopwright.clock import now_ms
 from loopwright.edges.platform import broker, flink
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
@@ -87,11 +87,6 @@ def kill(stack: Stack, part: str, in_flight: int) -> Killed | None:
     except psutil.TimeoutExpired:
         pass  # nobody has waited for it yet; it does nothing any more
     return Killed(part, process.pid, at_ms, now_ms(), in_flight)
-
-
-def now_ms() -> int:
-    """The time in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def _worker(manager: Started | None) -> psutil.Process | None:

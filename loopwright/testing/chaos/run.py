@@ -9,6 +9,7 @@ from pathlib import Path
 from loopwright.cli import logs
 from loopwright.cli.stack import at
 from loopwright.cli.verify import PATIENCE_MS, SKEW_MS
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.platform.config import Observer
 from loopwright.edges.platform.flink_config import FlinkConfig
@@ -20,7 +21,7 @@ from loopwright.history.invariants import Evidence, Report
 from loopwright.settings import Settings
 from loopwright.testing.chaos.effects import witnessed
 from loopwright.testing.chaos.load import Load
-from loopwright.testing.chaos.platform import kill, now_ms, own_settings, parts_of, tormented
+from loopwright.testing.chaos.platform import kill, own_settings, parts_of, tormented
 from loopwright.testing.chaos.recovery import Killed
 from loopwright.testing.chaos.report import ChaosReport, report_of
 from loopwright.testing.chaos.schedule import schedule

@@ -1,0 +1,65 @@
+"""A file that its owner alone may read: secrets, keys, callers' tokens. YAML or JSON; errors name a line, never what stands in it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import yaml
+
+from loopwright.errors import InvalidSettings
+
+log = logging.getLogger(__name__)
+Stamp = tuple[int, int, int]
+T = TypeVar("T")
+
+
+def read_private(path: Path, what: str) -> Mapping[str, Any]:
+    """The mapping in a YAML or JSON file that its owner alone may read. Raises InvalidSettings, without a word of its content."""
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidSettings(f"{what} cannot be read", f"{path}: {why}", "correct its path, or make it readable for this user") from error
+    if mode & 0o077:
+        raise InvalidSettings(f"{what} can be read by others", f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        raise InvalidSettings(f"{what} cannot be read", f"{where}: it is neither YAML nor JSON", "correct the line") from None
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise InvalidSettings(f"{what} cannot be used", f"{path} is not a mapping of names", "write NAME: VALUE, one a line")
+    return content
+
+
+class Reloaded(Generic[T]):
+    """What `read` makes of a file, made anew when the file changes; a change that cannot be used is logged and leaves it as it was."""
+
+    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
+        self._path = path
+        self._read = read
+        self._stamp = stamp(path)
+        self._value = read(path)
+
+    def value(self) -> T:
+        """It, as the file stands now."""
+        now = stamp(self._path)
+        if now != self._stamp:
+            self._stamp = now
+            try:
+                self._value = self._read(self._path)
+            except InvalidSettings as error:
+                log.error("%s is not taken over: %s: %s; %s", self._path.name, error.what, error.why, error.remedy)
+        return self._value
+
+
+def stamp(path: Path) -> Stamp:
+    """What tells one content of the file from another; zeros where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino
