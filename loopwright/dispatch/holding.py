@@ -5,10 +5,10 @@ this very call already. The branch waits under its timer, for so long as the pat
 from dataclasses import replace
 from typing import Any
 
-from loopwright.dispatch.outcome import Failure, retry_after_ms
+from loopwright.dispatch.outcome import Failure
 from loopwright.dispatch.state import HELD, Branch
 from loopwright.registry.definition import RetryPolicy
-from loopwright.retry import backoff_ms, spread_ms
+from loopwright.retry import backoff_ms, retry_after_ms, spread_ms
 
 NOT_CALLED = "CircuitOpen"
 
@@ -21,7 +21,7 @@ def put_off(outcome: dict[str, Any], now_ms: int) -> Failure | None:
         return Failure(NOT_CALLED, str(error.get("message"))[:500], True, None, wait_ms) if error.get("class") == NOT_CALLED else None
     if outcome.get("status") != 409:
         return None
-    asked_ms = retry_after_ms(outcome.get("headers", {}).get("retry-after"), now_ms)
+    asked_ms = retry_after_ms(outcome.get("headers", {}), now_ms)
     return Failure("Status409", "it says that it is at work on this call already", True, 409, asked_ms)
 
 

@@ -4,13 +4,13 @@ Sources: RFC 9110 (status codes, Retry-After), RFC 9457 (problem details), IETF 
 """
 
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import orjson
 
 from loopwright.json_strict import JsonRefused, read_object
 from loopwright.registry.catalogue import Agent
+from loopwright.retry import retry_after_ms
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 CONFIDENTIAL_ERRORS = frozenset({"InputContractViolation", "ContractViolation", "InvalidReply", "NoKeys", "KeyMissing", "SealBroken"})
@@ -74,7 +74,7 @@ def judge(outcome: dict[str, Any], agent: Agent, now_ms: int) -> Replied | Accep
     if 300 <= status < 400:
         return Failure("RedirectRefused", f"it answered {status}; redirects are not followed: correct the endpoint", False, status)
     retryable = status in RETRYABLE_STATUS or status >= 500
-    return Failure(f"Status{status}", _detail(body), retryable, status, retry_after_ms(headers.get("retry-after"), now_ms))
+    return Failure(f"Status{status}", _detail(body), retryable, status, retry_after_ms(headers, now_ms))
 
 
 def read_reply(body: str, headers: dict[str, str], agent: Agent, status: int) -> Replied | Failure:
@@ -124,18 +124,6 @@ def usage_of(header: str | None) -> dict[str, Any]:
     if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < 1e12:
         known["cost"] = float(cost)
     return known
-
-
-def retry_after_ms(header: str | None, now_ms: int) -> int | None:
-    """Milliseconds that a Retry-After asks for: seconds or an HTTP date. None where there is none or it cannot be read."""
-    if not header:
-        return None
-    try:
-        if header.strip().isdigit():
-            return int(header) * 1000
-        return max(0, int(parsedate_to_datetime(header).timestamp() * 1000) - now_ms)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def _detail(body: str) -> str:

@@ -16,7 +16,9 @@ from typing import Any
 
 from loopwright import settings as options
 from loopwright.circuit import Circuit, Fault, Phase, Policy, Refused
-from loopwright.edges.outcome import retry_after_ms, said
+from loopwright.clock import now_ms
+from loopwright.edges.outcome import said
+from loopwright.retry import retry_after_ms
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ def agent_fault(outcome: dict[str, Any], settings: options.Circuit) -> Fault | N
     if error is not None:
         return Fault(said(f"{error['class']}: {error['message']}")) if error["class"] in _TRIPPING else None
     status = int(outcome["status"])
-    asked_ms = retry_after_ms(outcome.get("headers", {}), time.time()) or 0
+    asked_ms = retry_after_ms(outcome.get("headers", {}), now_ms()) or 0
     if status == 410:
         return Fault("it answered 410 Gone", settings.gone_pause_ms, at_once=True, final=True)
     if status == 429 and asked_ms:

@@ -1,16 +1,17 @@
 """Reading what a model endpoint gave: an answer, or one typed failure. Whatever comes back is taken apart field by field."""
 
-import time
 from dataclasses import dataclass
 
 import aiohttp
 import openai
 import orjson
 
+from loopwright.clock import now_ms
 from loopwright.edges.capped import MAX_ANSWER_BYTES, TooLargeError
-from loopwright.edges.outcome import retry_after_ms, said
+from loopwright.edges.outcome import said
 from loopwright.edges.translate import http_error, model_error
 from loopwright.errors import LoopwrightError
+from loopwright.retry import retry_after_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def failure(error: Exception, timeout_s: float, key: str, duration_ms: int) -> M
         text = f"no complete answer within {timeout_s:g} s"
     detail = said(text or causes[-1] or type(causes[-1]).__name__, [key])
     message = f"status {status}: {detail}" if status else detail
-    after = retry_after_ms(headers, time.time())
+    after = retry_after_ms(headers, now_ms())
     return ModelFailed("the model gave no answer", message, _remedy(kind), kind, retryable, after, duration_ms)
 
 

@@ -1,8 +1,7 @@
-"""Small pieces that the performers share: what is said of an error, and how long a server asks us to wait."""
+"""Small pieces that the performers share: what is said of an error, and how long it took."""
 
 import time
-from collections.abc import Iterable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable
 
 from loopwright.masking import masked
 
@@ -26,18 +25,3 @@ def unicode(text: str) -> str:
 def since_ms(started: float) -> int:
     """Whole milliseconds since `started`, a reading of time.monotonic()."""
     return round((time.monotonic() - started) * 1000)
-
-
-def retry_after_ms(headers: Mapping[str, str], now_s: float) -> int | None:
-    """What Retry-After asks for (RFC 9110, 10.2.3: seconds or a date), or OpenAI's retry-after-ms; None where absent or not readable.
-
-    `headers` has lower-case names; `now_s` is the time in seconds since the epoch.
-    """
-    for name, unit in (("retry-after-ms", 1), ("retry-after", 1000)):
-        asked = headers.get(name, "").strip()
-        if asked.replace(".", "", 1).isdecimal() and asked.isascii():
-            return round(min(float(asked), 1e9) * unit)
-    try:
-        return max(0, round((parsedate_to_datetime(headers["retry-after"]).timestamp() - now_s) * 1000))
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None

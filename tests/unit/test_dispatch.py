@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from loopwright import schemas
 from loopwright.dispatch.decider import DispatchDecider
-from loopwright.dispatch.outcome import Accepted, Failure, Replied, judge, retry_after_ms, usage_of
+from loopwright.dispatch.outcome import Accepted, Failure, Replied, judge, usage_of
 from loopwright.message import Message, carry, encode
 from loopwright.registry.catalogue import Agent
-from loopwright.retry import backoff_ms
 from loopwright.settings import Settings
 from loopwright.step import Record, Step
 from tests.unit.sdr_team import OUTPUTS, ok, sdr_team
@@ -275,18 +274,6 @@ def test_a_finished_workflow_is_forgotten_after_its_window() -> None:
     assert state.wake_at_ms == NOW + SETTINGS.limits.deduplication_ms
     assert made.on_wake("w", state.state, frozenset(), NOW + 1).state is not None
     assert made.on_wake("w", state.state, frozenset(), state.wake_at_ms).state is None
-
-
-@given(st.integers(1, 200), st.text(max_size=20), st.integers(1, 10_000), st.integers(1, 100_000))
-def test_a_pause_lies_between_half_its_ceiling_and_its_ceiling(attempt: int, key: str, initial: int, longest: int) -> None:
-    ceiling = min(longest, initial * 2.0 ** min(attempt - 1, 64))
-    pause = backoff_ms(attempt, key.encode("utf-8", "replace").decode(), initial_ms=initial, max_ms=longest)
-    assert int(ceiling / 2) <= pause <= ceiling
-
-
-@pytest.mark.parametrize(("header", "expected"), [("3", 3000), ("", None), ("soon", None), ("Tue, 14 Nov 2023 22:13:30 GMT", 10_000)])
-def test_retry_after_in_both_of_its_forms(header: str, expected: int | None) -> None:
-    assert retry_after_ms(header, NOW) == expected
 
 
 @given(st.text(max_size=80))
