@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench-recovery lock
+.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-recovery lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,12 @@ soak: setup  ## the job for long, with garbage collections, thread dumps and res
 
 bench-recovery: setup  ## seconds without a result when a TaskManager is killed (REPEATS=5)
 	@$(BIN)/python -m bench.recovery $(if $(REPEATS),--repeats $(REPEATS))
+
+bench: setup  ## Loopwright beside what else one could take, in one run: five repeats, more than an hour (PEERS=a,b REPEATS=5)
+	@$(BIN)/python -m bench.compare $(if $(PEERS),--peers $(PEERS)) $(if $(REPEATS),--repeats $(REPEATS))
+
+bench-quick: setup  ## the same, one short repeat: 10 minutes or less
+	@$(BIN)/python -m bench.compare --quick $(if $(PEERS),--peers $(PEERS))
 
 lock: setup  ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
