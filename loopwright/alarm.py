@@ -10,6 +10,7 @@ from loopwright.step import Step
 
 SET_BACK_MS = 1000
 LONGEST_PAUSE_MS = 3_600_000
+CATCH_UP_MS = 600_000  # in which a job that was started again has read what was written about a workflow before
 
 
 def told_ms(clock_ms: int, fired_ms: int) -> int:
@@ -48,9 +49,9 @@ class Quiet:
     steady_ms: int
 
     def left_ms(self, keep_ms: int) -> int:
-        """How long it still is until the key has been quiet for `keep_ms`; the time before this process began does not count."""
+        """How long it still is until the key has been quiet for `keep_ms`, or `CATCH_UP_MS` if that is less, since this process began."""
         since_ms = self.touched_ms if self.opened_ms <= self.touched_ms <= self.steady_ms else self.opened_ms
-        return max(0, since_ms + keep_ms - self.steady_ms)
+        return max(0, since_ms + min(keep_ms, CATCH_UP_MS) - self.steady_ms)
 
 
 def kept(step: Step, state: bytes | None, quiet: Quiet, keep_ms: int, now_ms: int) -> Step:

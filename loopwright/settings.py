@@ -50,7 +50,7 @@ class Limits(Frozen):
     hops: int = Field(20, description="Decisions per workflow before it is parked.")
     deadline_ms: int = Field(24 * 3_600_000, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
     deduplication_ms: int = Field(
-        3_600_000, description="How long a finished workflow is remembered at the least, in ms in which the job runs."
+        3_600_000, description="How long a finished workflow is remembered, in ms; for ten minutes at the least after a start of the job."
     )
     in_flight: int = Field(1000, description="Calls in flight per operator instance before Kafka is held back.")
     waiting: int = Field(1000, description="Workflows per operator instance that wait for an open circuit before Kafka is held back.")

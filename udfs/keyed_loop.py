@@ -59,7 +59,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     back for up to half a second: that holds Kafka back, and what is in memory and state hardly grows. After that the record is taken in
     all the same, so that timers and checkpoints, which wait behind it, get their turn. No more than `max_in_flight` calls run at a time.
 
-    A key that its decider would forget is kept until nothing has come for it for `keep_ms`, in which this process has run.
+    A key that its decider would forget is kept until nothing has come for it for a while (`alarm.Quiet`), `keep_ms` at the most.
     """
 
     def __init__(

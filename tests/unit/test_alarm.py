@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.alarm import Quiet, absurd, alarm_ms, kept, told_ms
+from loopwright.alarm import CATCH_UP_MS, Quiet, absurd, alarm_ms, kept, told_ms
 from loopwright.step import Step
 
 NOW = 1_700_000_000_000
@@ -43,12 +43,14 @@ def test_a_pause_of_hours_before_another_attempt_is_none() -> None:
     assert not absurd(NOW - HOUR_MS, NOW)
 
 
-KEEP_MS = HOUR_MS
+KEEP_MS = CATCH_UP_MS
 
 
 def test_a_key_may_go_once_it_was_quiet_for_long_enough_while_this_process_ran() -> None:
     assert Quiet(NOW, NOW - 5 * HOUR_MS, NOW + KEEP_MS).left_ms(KEEP_MS) == 0
     assert Quiet(NOW, NOW - 5 * HOUR_MS, NOW + 1).left_ms(KEEP_MS) == KEEP_MS - 1
+    assert Quiet(NOW, NOW - 5 * HOUR_MS, NOW + 1).left_ms(HOUR_MS) == KEEP_MS - 1
+    assert Quiet(NOW, NOW - 5 * HOUR_MS, NOW + 1).left_ms(10) == 9
 
 
 @given(TIMES)

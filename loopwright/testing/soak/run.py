@@ -27,7 +27,7 @@ from loopwright.testing.soak.report import SoakReport, report_of
 # that would grow by one with each restart, up to four per core, is full at once
 FLAGS = (f"-Xms{Memory().framework_heap + Memory().task_heap}m", "-XX:+AlwaysPreTouch", "-XX:NativeMemoryTracking=summary")
 ROCKSDB = FlinkConfig(settings={"state.backend.type": "rocksdb", "cluster.io-pool.size": "2"}, flags=FLAGS)
-REMEMBERED_MS = 60_000
+REMEMBERED_MS = 20_000  # less than from one restart to the next: nothing is forgotten right after one
 MANAGER = task_manager(1)
 STOP_S = 90.0
 
