@@ -5,11 +5,15 @@ but an object at the top. Sources: RFC 8259, RFC 7493 (I-JSON).
 """
 
 import json
+import re
 from typing import Any, NoReturn
 
 import orjson
 
 LARGEST_INTEGER = 2**63 - 1
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # one pass: what is not closed goes on to the end
+_BRACKET = re.compile(rb"[][{}]")
 
 
 class JsonRefused(ValueError):
@@ -23,6 +27,10 @@ class JsonRefused(ValueError):
 
 def read_object(raw: bytes, nesting: int) -> dict[str, Any]:
     """The JSON object in `raw`, nested at most `nesting` levels deep. Raises JsonRefused."""
+    value = _as_we_write_it(raw)
+    if value is not None:
+        check_nesting(raw, nesting)
+        return value
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -43,27 +51,29 @@ def read_object(raw: bytes, nesting: int) -> dict[str, Any]:
     return value
 
 
+def _as_we_write_it(raw: bytes) -> dict[str, Any] | None:
+    """The object in `raw` where orjson would write it in just these bytes: nothing in it can be read in two ways. Else None.
+
+    Most records are of that kind, and the strict reading takes ten times as long.
+    """
+    if _LONG_NUMBER.search(raw):
+        return None
+    try:
+        value = orjson.loads(raw)
+        return value if isinstance(value, dict) and orjson.dumps(value) == raw else None
+    except ValueError:
+        return None
+
+
 def check_nesting(raw: bytes, limit: int) -> None:
     """Count brackets outside strings, without recursion. Raises JsonRefused beyond `limit` levels."""
     if raw.count(b"{") + raw.count(b"[") <= limit:
         return
-    depth, in_string, escaped = 0, False, False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x7B, 0x5B):
-            depth += 1
-            if depth > limit:
-                raise JsonRefused("too-deep", f"nested deeper than {limit} levels", "flatten the message")
-        elif byte in (0x7D, 0x5D):
-            depth -= 1
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limit:
+            raise JsonRefused("too-deep", f"nested deeper than {limit} levels", "flatten the message")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

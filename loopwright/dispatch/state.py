@@ -1,6 +1,6 @@
 """The dispatcher's state of one workflow: the decision it acts on, and the calls that are not answered yet."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -47,9 +47,12 @@ class DispatchState:
     branches: dict[str, Branch] = field(default_factory=dict)
 
 
+_NAMES = tuple(f.name for f in fields(DispatchState))
+
+
 def dump(state: DispatchState) -> bytes:
     """The state as JSON, with its version."""
-    return orjson.dumps({"v": STATE_VERSION, **asdict(state)})
+    return orjson.dumps({"v": STATE_VERSION, **{name: getattr(state, name) for name in _NAMES}})  # orjson writes the branches in it
 
 
 def load(raw: bytes | None) -> DispatchState:
@@ -57,7 +60,6 @@ def load(raw: bytes | None) -> DispatchState:
     if raw is None:
         return DispatchState()
     body = orjson.loads(raw)
-    known = {f.name for f in fields(DispatchState)}
-    values = {name: value for name, value in body.items() if name in known}
+    values = {name: value for name, value in body.items() if name in _NAMES}
     values["branches"] = {name: Branch(**branch) for name, branch in values.get("branches", {}).items()}
     return DispatchState(**values)

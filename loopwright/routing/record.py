@@ -1,6 +1,6 @@
 """The decision as a record of routing-decisions."""
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from loopwright import schemas
@@ -49,10 +49,13 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
     )
 
 
+_TARGET = tuple(f.name for f in fields(Target))
+
+
 def _target(target: Target, state: WorkflowState) -> dict[str, Any]:
     """A target on the wire. A call that the workflow has made before goes out with the Idempotency-Key of then."""
     known = state.keys.get(call_name(target.agent, target.input_hash))
-    return asdict(target) | ({"idempotency_key": known} if known else {})
+    return {name: getattr(target, name) for name in _TARGET} | ({"idempotency_key": known} if known else {})
 
 
 def tokens_of(answers: tuple[dict[str, Any], ...]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The state of one workflow, its schema version, and its migration."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from loopwright.workflow.transitions import Phase
@@ -70,18 +70,20 @@ class WorkflowState:
         return [visit.agent for visit in self.visits]
 
 
+_NAMES = tuple(f.name for f in fields(WorkflowState))
+
+
 def to_json(state: WorkflowState) -> dict[str, Any]:
     """The state as plain JSON values, with its version."""
-    return {"v": STATE_VERSION, **{f.name: getattr(state, f.name) for f in fields(state)}} | {
+    return {"v": STATE_VERSION, **{name: getattr(state, name) for name in _NAMES}} | {
         "visits": [[v.agent, v.version, v.input_hash] for v in state.visits],
-        "spend": asdict(state.spend),
+        "spend": {"calls": state.spend.calls, "tokens": state.spend.tokens, "cost": state.spend.cost},
     }
 
 
 def from_json(body: dict[str, Any]) -> WorkflowState:
     """The state in `body`, of this version or an older one. A field that an older version lacks gets its default."""
-    known = {f.name for f in fields(WorkflowState)}
-    values = {name: value for name, value in body.items() if name in known}
+    values = {name: value for name, value in body.items() if name in _NAMES}
     values["phase"] = Phase(values["phase"])
     values["visits"] = tuple(Visit(*visit) for visit in values.get("visits", ()))
     values["spend"] = Spend(**values.get("spend", {}))

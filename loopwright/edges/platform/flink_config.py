@@ -157,7 +157,6 @@ def _python(config: FlinkConfig, python: Path) -> dict[str, str]:
         "python.executable": str(python),
         "python.client.executable": str(python),
         "python.fn-execution.bundle.time": "1",
-        "python.fn-execution.bundle.size": "1000",
     }
 
 
