@@ -22,7 +22,8 @@ NOBODY = "nobody"
 
 
 class PostgreSQL:
-    """One server whose data is kept in `home`/postgresql: the next start there finds what was committed. To be stopped by `stop`."""
+    """One server whose data is kept in `home`/postgresql: the next start there finds what was committed. To be stopped by `stop`.
+    `home` must be there."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home.absolute() / "postgresql"
@@ -34,7 +35,8 @@ class PostgreSQL:
         if os.geteuid() == 0:
             nobody = pwd.getpwnam(NOBODY)
             self._user, self._group = nobody.pw_uid, nobody.pw_gid
-            for path in (self.folder.parent, self._binaries):
+            home.chmod(home.stat().st_mode | 0o001)  # a folder for temporary files is closed to others, and this one is ours
+            for path in (home, self._binaries):
                 _check_open_to_all(path)
 
     def start(self) -> None:

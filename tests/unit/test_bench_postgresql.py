@@ -46,3 +46,22 @@ def test_address_names_the_database_and_the_socket(monkeypatch: pytest.MonkeyPat
     server = postgresql.PostgreSQL(tmp_path)
     server.socket = Path("/run/somewhere")
     assert server.url("dbos") == "postgresql://postgres@/dbos?host=/run/somewhere"
+
+
+def test_home_that_is_closed_to_others_is_opened_for_the_account_it_runs_as(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setattr(postgresql, "binaries", lambda: folder)
+    monkeypatch.setattr(postgresql.os, "geteuid", lambda: 0)
+    postgresql.PostgreSQL(home)
+    assert home.stat().st_mode & 0o777 == 0o701
+
+
+def test_root_is_told_which_folder_is_in_the_way(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    home = folder / "closed" / "home"
+    home.mkdir(parents=True)
+    home.parent.chmod(0o700)
+    monkeypatch.setattr(postgresql, "binaries", lambda: folder)
+    monkeypatch.setattr(postgresql.os, "geteuid", lambda: 0)
+    with pytest.raises(RuntimeError, match=r"may not enter .*/closed\. Remedy"):
+        postgresql.PostgreSQL(home)
