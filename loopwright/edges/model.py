@@ -9,65 +9,58 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
-import openai
+import aiohttp
+import orjson
 
-from loopwright.edges.capped import cap
 from loopwright.edges.dialect import Dialect, Question, adapted, body
-from loopwright.edges.model_answer import ModelAnswer, ModelFailed, failure, first_model, read_answer
+from loopwright.edges.model_answer import ModelAnswer, ModelFailed, StatusError, TooLargeError, failure, first_model, read_answer
 from loopwright.edges.outcome import said, since_ms
 from loopwright.errors import InvalidSettings
 from loopwright.settings import Settings
 
 __all__ = ["ModelAnswer", "ModelClient", "ModelFailed"]
 
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_LISTING_BYTES = 8 * 1024 * 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_IDLE_S = 4.0  # shorter than most servers' own time, so that a connection is not taken up while its server closes it
+_REFUSED = {400, 422}
 
 
 class ModelClient:
-    """Asks the endpoint of `settings.llm_base_url`. Use from one event loop; `complete` may run many times at once."""
+    """Asks the endpoint of `settings.llm_base_url` by OpenAI's protocol. Use from one event loop; `complete` may run many times at once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client: openai.AsyncOpenAI | None = None
-        self._key = ""
+        self._session: aiohttp.ClientSession | None = None
+        self._base, self._key = "", ""
         self._model = settings.llm_model
         self._naming = asyncio.Lock()
         self._dialect = Dialect()
 
     async def open(self) -> None:
-        """Make the client; connects to nothing. Raises InvalidSettings where the key's file cannot be read or the address is unusable."""
+        """Make the session; connects to nothing. Raises InvalidSettings where the key's file cannot be read or the address is unusable."""
         self._opened()
 
-    def _opened(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            base = _address(self._settings)
-            self._key = _key(self._settings)
-            self._client = self._made(base)
-        return self._client
-
-    def _made(self, base: str) -> openai.AsyncOpenAI:
-        http = openai.DefaultAioHttpClient(
-            event_hooks={"response": [cap]},
-            follow_redirects=False,
-            timeout=httpx2.Timeout(self._settings.llm_timeout_s),
-            trust_env=urlsplit(base).hostname not in _LOOPBACK,  # a proxy of the environment has no business between us and this machine
-        )
-        headers: Any = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit(), "Accept-Encoding": "identity"}
-        key = self._key or "none"  # the client wants some text
-        return openai.AsyncOpenAI(
-            base_url=base, api_key=key, organization="", project="", max_retries=0, http_client=http, default_headers=headers
-        )
-
-    def _without_key(self) -> dict[str, Any]:
-        """Headers of a request: without a key none is sent, as an endpoint on one's own machine expects."""
-        return {} if self._key else {"Authorization": openai.Omit()}
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._base, self._key = _address(self._settings), _key(self._settings)
+            headers = {"User-Agent": "loopwright", "Accept": "application/json", "Accept-Encoding": "identity"}
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=urlsplit(self._base).hostname not in _LOOPBACK,  # a proxy has no business between us and this machine
+                timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+                headers=headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+                auto_decompress=False,
+            )
+        return self._session
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
 
     async def complete(
         self, messages: list[dict[str, str]], schema: dict[str, Any], schema_name: str = "answer", max_tokens: int = 500
@@ -76,12 +69,12 @@ class ModelClient:
 
         Whether the content keeps the schema is for the caller to check: an endpoint that cannot enforce it was asked in words.
         """
-        client, started = self._opened(), time.monotonic()
-        timeout_s = self._settings.llm_timeout_s
+        self._opened()
+        started, timeout_s = time.monotonic(), self._settings.llm_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 model = await self.model_name()
-                raw = await self._answered(client, model, Question(messages, schema, schema_name, max_tokens))
+                raw = await self._answered(model, Question(messages, schema, schema_name, max_tokens))
             return read_answer(raw, model, since_ms(started))
         except ModelFailed as failed:
             failed.duration_ms, failed.why = since_ms(started), said(failed.why, [self._key])
@@ -89,35 +82,61 @@ class ModelClient:
         except Exception as error:
             raise failure(error, timeout_s, self._key, since_ms(started)) from error
 
-    async def _answered(self, client: openai.AsyncOpenAI, model: str, question: Question) -> bytes:
+    async def _answered(self, model: str, question: Question) -> bytes:
         """The endpoint's answer, asked for in ever simpler words while it refuses them."""
         dialect = self._dialect
         while True:
             try:
-                request: Any = body(dialect, model, question)
-                raw = await client.chat.completions.with_raw_response.create(**request, extra_headers=self._without_key())
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                simpler = adapted(dialect, str(error))
+                raw = await self._said("POST", "/chat/completions", orjson.dumps(body(dialect, model, question)), MAX_ANSWER_BYTES)
+            except StatusError as error:
+                simpler = adapted(dialect, error.text) if error.status in _REFUSED else None
                 if simpler is None:
                     raise
                 dialect = simpler
             else:
                 self._dialect = dialect  # kept only once it has worked
-                return bytes(raw.content)
+                return raw
 
     async def model_name(self) -> str:
         """The model's name: from the settings, or the first that the endpoint lists (asked once)."""
         async with self._naming:
             if not self._model:
-                self._model = first_model((await self._opened().models.with_raw_response.list(extra_headers=self._without_key())).content)
+                self._model = first_model(await self._said("GET", "/models", None, MAX_LISTING_BYTES))
         return self._model
+
+    async def _said(self, method: str, path: str, content: bytes | None, limit: int) -> bytes:
+        """What the endpoint answers. Raises StatusError for a status that is none of success, TooLargeError, what aiohttp raises."""
+        headers = {"Content-Type": "application/json"} if content is not None else None
+        request = self._opened().request(method, self._base + path, data=content, headers=headers, allow_redirects=False)
+        async with request as response:
+            raw = await _capped(response, limit)
+            if not 200 <= response.status < 300:
+                kept = {name.lower(): value for name, value in response.headers.items()}
+                raise StatusError(response.status, kept, raw.decode(errors="replace"))
+            return raw
+
+
+async def _capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, read up to `limit` bytes. Raises TooLargeError beyond it, and for one that is packed: it was not asked for, and what it
+    unpacks to is anybody's guess."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        response.close()
+        raise TooLargeError(limit)
+    parts, size = [], 0
+    async for chunk in response.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            response.close()
+            raise TooLargeError(limit)
+    return b"".join(parts)
 
 
 def _address(settings: Settings) -> str:
     base = settings.llm_base_url
     if urlsplit(base).scheme not in {"http", "https"} or not urlsplit(base).hostname:
         raise InvalidSettings("the model endpoint is no http address", f"LOOPWRIGHT_LLM_BASE_URL={base!r}", "set it to https://host/v1")
-    return base
+    return base.rstrip("/")
 
 
 def _key(settings: Settings) -> str:

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 import aiohttp
-import openai
 import orjson
 
 from loopwright.clock import now_ms
-from loopwright.edges.capped import MAX_ANSWER_BYTES, TooLargeError
 from loopwright.edges.outcome import said
-from loopwright.edges.translate import http_error, model_error
+from loopwright.edges.translate import http_error
 from loopwright.errors import LoopwrightError
 from loopwright.retry import retry_after_ms
 
@@ -39,31 +37,63 @@ class ModelFailed(LoopwrightError):
     duration_ms: int = 0
 
 
+class TooLargeError(Exception):
+    """The body is larger than it may be, or packed."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the answer is larger than {limit} bytes, or packed")
+
+
+class StatusError(Exception):
+    """The endpoint answered with a status that is none of success. `headers` has lower-case names."""
+
+    def __init__(self, status: int, headers: dict[str, str], text: str) -> None:
+        super().__init__(text)
+        self.status, self.headers, self.text = status, headers, text
+
+
 def failure(error: Exception, timeout_s: float, key: str, duration_ms: int) -> ModelFailed:
     """What went wrong in a call to the endpoint. `key` is masked in every text."""
-    kind, retryable = ("Timeout", True) if isinstance(error, TimeoutError) else model_error(error)
-    status, headers, text = _response_of(error)
-    kind, retryable = _by_status(kind, retryable, status)
-    causes = _causes(error)
-    if any(isinstance(cause, TooLargeError) for cause in causes):
-        kind, retryable, text = "ResponseTooLarge", False, f"the answer is larger than {MAX_ANSWER_BYTES} bytes, or packed"
-    transport = next((cause for cause in causes if isinstance(cause, aiohttp.ClientError)), None)
-    if transport is not None and http_error(transport) != "Timeout":  # the client takes any lost connection for a time-out
-        kind, retryable, text = "Unavailable", True, f"{http_error(transport)}: {transport}"
-    if kind == "RateLimited" and "insufficient_quota" in text:
-        kind, retryable = "QuotaExceeded", False
+    kind, retryable, text = _kind_of(error)
+    headers = error.headers if isinstance(error, StatusError) else {}
     if kind == "Timeout":
         text = f"no complete answer within {timeout_s:g} s"
-    detail = said(text or causes[-1] or type(causes[-1]).__name__, [key])
-    message = f"status {status}: {detail}" if status else detail
-    after = retry_after_ms(headers, now_ms())
-    return ModelFailed("the model gave no answer", message, _remedy(kind), kind, retryable, after, duration_ms)
+    detail = said(text or type(error).__name__, [key])
+    message = f"status {error.status}: {detail}" if isinstance(error, StatusError) else detail
+    return ModelFailed("the model gave no answer", message, _remedy(kind), kind, retryable, retry_after_ms(headers, now_ms()), duration_ms)
 
 
-def _by_status(kind: str, retryable: bool, status: int | None) -> tuple[str, bool]:
-    if status in {408, 425}:
-        return "Unavailable", True
-    return ("Redirected", False) if status is not None and 300 <= status < 400 else (kind, retryable)
+def _kind_of(error: Exception) -> tuple[str, bool, str]:
+    """Our error class, whether it is worth trying again, and what is said of it."""
+    if isinstance(error, StatusError):
+        kind, retryable = _by_status(error.status)
+        no_quota = kind == "RateLimited" and "insufficient_quota" in error.text
+        return ("QuotaExceeded", False, error.text) if no_quota else (kind, retryable, error.text)
+    if isinstance(error, TooLargeError):
+        return "ResponseTooLarge", False, str(error)
+    if isinstance(error, TimeoutError | aiohttp.ClientError):
+        found = http_error(error)
+        return ("Timeout", True, "") if found == "Timeout" else ("Unavailable", True, f"{found}: {error}")
+    return "Internal", False, str(error)
+
+
+def _by_status(status: int) -> tuple[str, bool]:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status < 400:
+        return "Redirected", False
+    return ("BadRequest", False) if status < 500 else ("Unavailable", True)
+
+
+_BY_STATUS = {  # RFC 9110, 15.5; what is not here goes by its class
+    401: ("Unauthorized", False),
+    403: ("Unauthorized", False),
+    404: ("NotFound", False),
+    408: ("Unavailable", True),
+    409: ("Unavailable", True),
+    425: ("Unavailable", True),
+    429: ("RateLimited", True),
+}
 
 
 def _remedy(kind: str) -> str:
@@ -74,21 +104,6 @@ def _remedy(kind: str) -> str:
         "QuotaExceeded": "the account is out of credit",
         "Timeout": "raise LOOPWRIGHT_LLM_TIMEOUT_S, or use a faster model",
     }.get(kind, "check LOOPWRIGHT_LLM_BASE_URL and the endpoint's log")
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The exception, what caused it, and so on."""
-    chain = [error]
-    while (cause := chain[-1].__cause__) is not None and cause not in chain:
-        chain.append(cause)
-    return chain
-
-
-def _response_of(error: Exception) -> tuple[int | None, dict[str, str], str]:
-    if not isinstance(error, openai.APIStatusError):
-        return None, {}, ""
-    headers = {name.lower(): value for name, value in error.response.headers.items()}
-    return error.status_code, headers, error.response.text or str(error)
 
 
 def read_answer(raw: bytes, model: str, duration_ms: int) -> ModelAnswer:

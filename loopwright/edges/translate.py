@@ -102,30 +102,6 @@ def kafka_error(name: str, text: str, what: str, servers: str, retriable: bool =
     return kind(what, f"{servers}: {text} ({name})", _KAFKA_REMEDIES[kind])
 
 
-MODEL: Mapping[str, tuple[str, bool]] = {  # exception class of openai -> (our error class, is it worth trying again)
-    "OpenAIError": ("Unavailable", False),
-    "APIError": ("Unavailable", True),
-    "APIConnectionError": ("Unavailable", True),
-    "APITimeoutError": ("Timeout", True),
-    "APIStatusError": ("BadRequest", False),
-    "BadRequestError": ("BadRequest", False),
-    "AuthenticationError": ("Unauthorized", False),
-    "OAuthError": ("Unauthorized", False),
-    "PermissionDeniedError": ("Unauthorized", False),
-    "SubjectTokenProviderError": ("Unauthorized", False),
-    "NotFoundError": ("NotFound", False),
-    "ConflictError": ("Unavailable", True),
-    "UnprocessableEntityError": ("BadRequest", False),
-    "RateLimitError": ("RateLimited", True),
-    "InternalServerError": ("Unavailable", True),
-    "APIResponseValidationError": ("InvalidAnswer", True),
-    "LengthFinishReasonError": ("InvalidAnswer", True),
-    "ContentFilterFinishReasonError": ("InvalidAnswer", True),
-    "InvalidWebhookSignatureError": ("InvalidAnswer", False),
-    "WebSocketConnectionClosedError": ("Unavailable", True),
-    "WebSocketQueueFullError": ("Unavailable", True),
-}
-
 HTTP: Mapping[str, str] = {  # exception class of aiohttp -> our error class
     "ClientError": "ConnectionFailed",
     "ClientConnectionError": "ConnectionFailed",
@@ -161,11 +137,6 @@ HTTP: Mapping[str, str] = {  # exception class of aiohttp -> our error class
 
 
 _IDENTITY_ALERT = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE)")
-
-
-def model_error(error: Exception) -> tuple[str, bool]:
-    """(our error class, is it worth trying again) of an exception of the openai client, by the nearest class that the table names."""
-    return next((MODEL[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in MODEL), ("Internal", False))
 
 
 def http_error(error: Exception) -> str:

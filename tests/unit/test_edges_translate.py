@@ -1,11 +1,10 @@
 """The tables of vendor errors name everything that the vendors define, and nothing else."""
 
 import aiohttp
-import openai
 import pytest
 from confluent_kafka import KafkaError
 
-from loopwright.edges.translate import HTTP, KAFKA, MODEL, http_error, kafka_error, model_error
+from loopwright.edges.translate import HTTP, KAFKA, http_error, kafka_error
 from loopwright.errors import NotFound, Retryable, Terminal, Unreachable
 
 
@@ -26,13 +25,6 @@ def test_every_aiohttp_exception_has_a_translation():
     assert set(HTTP) == of_vendor(aiohttp.ClientError, "aiohttp")
 
 
-def test_every_exception_of_the_openai_client_has_a_translation():
-    """Those of its exceptions module. Its other parts (Azure, agents, files) raise subclasses, which fall to their base."""
-    defined = [kind for kind in vars(openai._exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert set(MODEL) == {kind.__name__ for kind in defined if kind.__module__.split(".")[0] == "openai"}
-    assert {kind.__name__ for kind in defined} >= {"APIStatusError", "RateLimitError"}
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("_ALL_BROKERS_DOWN", Unreachable), ("UNKNOWN_TOPIC_OR_PART", NotFound), ("NOT_ENOUGH_REPLICAS", Retryable), ("_FATAL", Terminal)],
@@ -51,15 +43,9 @@ def test_a_kafka_code_from_the_future_is_retried_only_where_the_client_says_so()
 
 
 def test_an_exception_class_that_no_table_names_is_taken_for_its_base():
-    class NewError(openai.RateLimitError):
-        def __init__(self) -> None:
-            Exception.__init__(self)
-
     class NewReset(aiohttp.ServerDisconnectedError):
         pass
 
-    assert model_error(NewError()) == ("RateLimited", True)
     assert http_error(NewReset()) == "ConnectionReset"
     assert http_error(KeyError()) == "Internal"
-    assert model_error(KeyError()) == ("Internal", False)
     assert http_error(aiohttp.ServerTimeoutError()) == http_error(TimeoutError()) == "Timeout"
