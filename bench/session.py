@@ -24,6 +24,7 @@ from loopwright.edges.platform.ports import HOST, Ports
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(".loopwright") / "bench"
 READY_S, STOP_S, SIMULATORS_S = 300.0, 60.0, 15.0
+CACHE = "LOOPWRIGHT_CACHE"
 SECOND_PHASE = 1_000_000  # its first lead: no lead comes twice
 
 
@@ -93,8 +94,9 @@ def turn(peer: str, repeat: int, course: Course, address: str, beside: Child, ou
 
 
 def _environment() -> dict[str, str]:
-    """What all processes are started with: this repository can be imported from anywhere, and their output comes at once."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    """What all processes are started with: this repository can be imported, output comes at once, and nobody's settings of Loopwright."""
+    kept = {name: value for name, value in os.environ.items() if name == CACHE or not name.startswith("LOOPWRIGHT_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 async def _measured(found: Turn, course: Course, peer: str, address: str, beside: Child) -> None:
