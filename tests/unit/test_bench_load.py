@@ -1,0 +1,60 @@
+"""The two loads of the benchmark, on a system that is played here."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bench.load import Phase, Sent, Unusable, closed_loop, open_loop
+from bench.workload import arrivals
+
+
+class Played:
+    """Takes every workflow, or none, and ends each a moment later; notes how many were open at most."""
+
+    def __init__(self, takes: bool = True) -> None:
+        self.takes, self.open, self.most, self.count = takes, 0, 0, 0
+
+    async def start(self, _lead: int, sent: Sent) -> None:
+        if not self.takes:
+            sent.refused, sent.said = sent.refused + 1, "no"
+            return
+        self.open += 1
+        self.most = max(self.most, self.open)
+
+    async def ended(self, after: int = -1) -> int:
+        await asyncio.sleep(0.001)
+        self.count, self.open = self.count + self.open, 0
+        return self.count
+
+
+def phase(marks: list[int], warm_s: float = 0.02, seconds: float = 0.1) -> Phase:
+    return Phase(warm_s, seconds, lambda: marks.append(1))
+
+
+def test_so_many_workflows_are_open_at_all_times_and_no_more() -> None:
+    played, marks = Played(), list[int]()
+    target: Any = played
+    sent = asyncio.run(closed_loop(target, phase(marks), 7, first=1))
+    assert played.most == 7
+    assert len(sent.due) > 7
+    assert list(sent.due) == list(range(1, len(sent.due) + 1))
+    assert len(marks) == 2
+    assert sent.until - sent.since == 100_000_000
+
+
+def test_workflows_arrive_when_they_are_due_whether_or_not_the_last_was_taken() -> None:
+    played, marks = Played(), list[int]()
+    target: Any = played
+    sent = asyncio.run(open_loop(target, phase(marks), 200, first=1000, seed=3))
+    expected = arrivals(200, 0.12, 3)
+    began = sent.since - 20_000_000
+    assert list(sent.due) == list(range(1000, 1000 + len(expected)))
+    assert [round((due - began) / 1e9, 6) for due in sent.due.values()] == [round(at, 6) for at in expected]
+    assert len(marks) == 2
+
+
+def test_a_system_that_takes_nothing_is_given_up() -> None:
+    target: Any = Played(takes=False)
+    with pytest.raises(Unusable, match="not taken; no"):
+        asyncio.run(closed_loop(target, phase([], seconds=5), 200, first=1))
