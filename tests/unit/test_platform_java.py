@@ -58,6 +58,8 @@ def test_a_child_sees_one_java_and_one_python(tmp_path: Path) -> None:
     assert seen["PYTHONPATH"] == "/a:/b"
     assert (seen["LOOPWRIGHT_TEAM"], seen["EXTRA"]) == ("sdr", "1")
     assert "JAVA_TOOL_OPTIONS" not in seen
+    assert seen["MALLOC_ARENA_MAX"] == "2"
+    assert child_environment({"MALLOC_ARENA_MAX": "9"}, java, layout)["MALLOC_ARENA_MAX"] == "9"
     assert "PYTHONHOME" not in seen
 
 

@@ -68,6 +68,8 @@ def child_environment(
         "JAVA_HOME": str(java.home),
         "PYTHONPATH": os.pathsep.join(map(str, python_paths)),
         "TMPDIR": str(layout.tmp),
+        # glibc gives every few threads a heap of their own and hardly ever gives one back; a JVM with native code in it has a hundred
+        "MALLOC_ARENA_MAX": kept.get("MALLOC_ARENA_MAX", "2"),
         **(extra or {}),
     }
 
