@@ -26,10 +26,12 @@ from loopwright.step import Decider
 from udfs.definitions import definition_rows
 from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
 from udfs.parse import REJECTED, ParseRecords, intake_with
+from udfs.planning import on_one_thread
 from udfs.records import Cluster, kafka_sink, kafka_source
 from udfs.rows import RECORD
 
 
+@on_one_thread()
 def build(
     env: StreamExecutionEnvironment,
     settings: Settings,

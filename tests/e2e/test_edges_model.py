@@ -245,7 +245,8 @@ def test_the_performer_gives_a_failure_as_data(model):
     [outcome] = perform(settings(model.base_url), ASK)
     assert outcome["ok"] is False
     error = outcome["error"]
-    assert (error["class"], error["retryable"], error["retry_after_ms"]) == ("RateLimited", True, 2000)
+    assert (error["class"], error["retryable"]) == ("RateLimited", True)
+    assert 0 < error["retry_after_ms"] <= 2000, "what is left of the two seconds that the circuit was told"
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"{}", {"kind": "model"}, {"kind": "embedding"}, {"kind": "other"}])

@@ -38,6 +38,15 @@ def flink_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
             os.environ[name] = value
 
 
+@pytest.fixture(autouse=True)
+def unchanged_environment(flink_environment: None) -> Iterator[None]:
+    """The workers of a minicluster live in this process, in process mode too, and take over the environment of their job."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def minicluster(flink_environment: None) -> Iterator["object"]:
     from tests.flink.minicluster import MiniCluster

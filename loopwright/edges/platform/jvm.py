@@ -12,6 +12,7 @@ from loopwright.edges.platform.layout import Layout
 _DROPPED = {
     *("JAVA_HOME", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH"),
     *("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"),
+    "PYTHON_LOOPBACK_SERVER_ADDRESS",  # a minicluster's, where its workers live in the process that started it
 }
 
 
