@@ -19,15 +19,15 @@ from loopwright.sealing import keys_for
 from loopwright.settings import Settings
 
 
-def apply_team(settings: Settings, folder: Path, dry_run: bool = False) -> list[Change]:
-    """Publish the definitions of `folder`: those that are new or have moved. Waits for Kafka.
+def apply_team(settings: Settings, folder: Path, dry_run: bool = False, again: bool = False) -> list[Change]:
+    """Publish the definitions of `folder`: those that are new or have moved, with `again` the others too. Waits for Kafka.
 
     Raises InvalidDefinition, Conflict; InvalidSettings where they mark fields as sensitive and there are no keys.
     """
     wanted = load_team(folder, settings.variables())
     require_keys(settings, wanted)
     current = published(settings)
-    changes = plan(current, wanted)
+    changes = plan(current, wanted, again)
     if not dry_run:
         with kafka.Producer(settings) as producer:
             for key, value in records(current, changes):
@@ -121,12 +121,18 @@ def check(settings: Settings, folder: Path, as_json: bool) -> None:
     screen.print(Text(f"{len(definitions)} definitions in {folder} are right; publish them: loopwright agents apply {folder}", style="dim"))
 
 
-WORDS = {"new": ("published", "green"), "moved": ("moved", "yellow"), "unchanged": ("unchanged", "dim"), "removed": ("removed", "red")}
+WORDS = {
+    "new": ("published", "green"),
+    "moved": ("moved", "yellow"),
+    "again": ("again", "green"),
+    "unchanged": ("unchanged", "dim"),
+    "removed": ("removed", "red"),
+}
 
 
-def apply(settings: Settings, folder: Path, as_json: bool, dry_run: bool) -> None:
+def apply(settings: Settings, folder: Path, as_json: bool, dry_run: bool, again: bool) -> None:
     """Publish the definitions of `folder` and print what changed."""
-    changes = apply_team(settings, folder, dry_run)
+    changes = apply_team(settings, folder, dry_run, again)
     if as_json:
         rows = [{"ref": change.definition.ref, "change": change.kind, "endpoint": change.definition.endpoint} for change in changes]
         show.print_json({"folder": str(folder), "dry_run": dry_run, "changes": rows})

@@ -345,6 +345,9 @@ def agents_check(folder: Folder = None, as_json: AsJson = False) -> None:
 def agents_apply(
     folder: Folder = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Publish what is unchanged too: an agent that was gone (410) is called again.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish the definitions in a folder; takes effect without a restart."""
@@ -352,7 +355,7 @@ def agents_apply(
     from loopwright.cli.stack import team_dir, with_local_ports
 
     settings = with_local_ports(_settings())
-    apply(settings, folder or team_dir(settings), as_json, dry_run)
+    apply(settings, folder or team_dir(settings), as_json, dry_run, again)
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ MOVABLE = frozenset({"endpoint", "auth"})
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What publishing `definition` means: it is new, it is there already (unchanged), only its endpoint or auth differ (moved), or its
-    team goes on without it (removed)."""
+    """What publishing `definition` means: it is new, it is there already (unchanged; or again, if it is written all the same), only
+    its endpoint or auth differ (moved), or its team goes on without it (removed)."""
 
-    kind: Literal["new", "unchanged", "moved", "removed"]
+    kind: Literal["new", "unchanged", "again", "moved", "removed"]
     definition: AgentDefinition
     before: AgentDefinition | None = None
 
@@ -27,8 +27,12 @@ class Change:
         return self.definition.ref, self.definition.to_json()
 
 
-def plan(current: Catalogue, wanted: Iterable[AgentDefinition]) -> list[Change]:
-    """What publishing `wanted` would change, in the order given. Raises Conflict, naming each definition whose version must be raised."""
+def plan(current: Catalogue, wanted: Iterable[AgentDefinition], again: bool = False) -> list[Change]:
+    """What publishing `wanted` would change, in the order given. Raises Conflict, naming each definition whose version must be raised.
+
+    `again`: what is there already is published once more, which ends the time in which an agent that was gone (410) is not called.
+    """
+    as_it_is: Literal["again", "unchanged"] = "again" if again else "unchanged"
     changes: list[Change] = []
     conflicts: list[str] = []
     remedies: list[str] = []
@@ -37,7 +41,7 @@ def plan(current: Catalogue, wanted: Iterable[AgentDefinition]) -> list[Change]:
         known = current.get(definition.team, definition.name, definition.version)
         differing = _differing(known.definition, definition) if known is not None else frozenset()
         if known is not None and differing <= MOVABLE:
-            changes.append(Change("moved" if differing else "unchanged", definition, known.definition))
+            changes.append(Change("moved" if differing else as_it_is, definition, known.definition))
         elif known is None and definition.version > newest:
             changes.append(Change("new", definition))
         else:
@@ -63,7 +67,7 @@ def records(current: Catalogue, changes: Iterable[Change]) -> list[tuple[str, by
     """Key and value of every record that has to be written to make `changes` come true, in the order in which they must be written."""
     made = list(changes)
     wanted = [change.definition for change in made if change.kind != "removed"]
-    altered = [change.record for change in made if change.kind in ("new", "moved")]
+    altered = [change.record for change in made if change.kind in ("new", "again", "moved")]
     return altered + [(r.team, r.to_json()) for r in rosters_of(wanted) if current.roster(r.team) != r.agents]
 
 

@@ -211,6 +211,7 @@ def test_agents_are_published_listed_moved_and_never_changed(broker):
     assert broker.json("agents", "apply", "team", "--dry-run")["changes"][0]["change"] == "new"
     assert changes() == ["new"]
     assert changes() == ["unchanged"]
+    assert broker.json("agents", "apply", "team", "--again")["changes"][0]["change"] == "again"
     definition(broker.folder / "team", endpoint="http://127.0.0.1:2/a")
     assert changes() == ["moved"]
     listed = next(a for a in broker.json("agents", "list", "--team", "t1")["agents"] if a["name"] == "greeter")

@@ -124,3 +124,4 @@ def test_publishing_a_smaller_team_removes_the_others_from_the_roster() -> None:
     assert [(change.kind, change.definition.name) for change in changes] == [("unchanged", "a"), ("removed", "b")]
     assert [key for key, _ in records(current, changes)] == ["sdr"]
     assert records(current, plan(current, [define("a"), define("b")])) == []
+    assert [key for key, _ in records(current, plan(current, [define("a"), define("b")], again=True))] == ["sdr/a@1", "sdr/b@1"]
