@@ -20,7 +20,7 @@ from loopwright.edges.platform import broker, flink
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.services import Endpoints, Service
-from loopwright.edges.platform.stack import Stack
+from loopwright.edges.platform.stack import ARCHIVES, Stack
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import PlatformFailed
 from loopwright.settings import Settings, read_settings
@@ -29,7 +29,7 @@ from loopwright.testing.soak.probe import collect, sample
 
 REMEMBERED_MS = 10_000  # finished workflows are not what is measured
 BATCH = 500
-JOB_S, WORK_S = 300.0, 600.0
+JOB_S, WORK_S, ARCHIVES_S = 300.0, 600.0, 120.0
 MIB = 1024 * 1024
 
 
@@ -40,7 +40,7 @@ def settings_of(home: Path) -> Settings:
 
 
 def config_of(settings: Settings, cluster: FlinkConfig) -> StackConfig:
-    """The platform: Kafka, Flink, the job, and one process for the model and the agents. JVMs that run fast, nobody who heals."""
+    """The platform: Kafka, Flink, the job, and one process for the model and the agents. There is nobody who heals."""
     team.write(settings.default_team_dir)
     base = stack_config(settings)
     served = Service(AGENTS, lambda e: ["-m", outside.__name__, "--port", str(e.port(AGENTS))])
@@ -55,9 +55,7 @@ def config_of(settings: Settings, cluster: FlinkConfig) -> StackConfig:
         }
         return {**base.variables(endpoints), **more}
 
-    return replace(
-        base, services=(served,), variables=variables, flink=cluster, preferred={}, quick=False, supervisor=False, job_seconds=JOB_S
-    )
+    return replace(base, services=(served,), variables=variables, flink=cluster, preferred={}, supervisor=False, job_seconds=JOB_S)
 
 
 @dataclass
@@ -186,6 +184,10 @@ def place(home: Path, cluster: FlinkConfig) -> Iterator[Place]:
     settings = settings_of(home)
     stack = Stack(config_of(settings, cluster))
     try:
-        yield Place(stack, at(settings, stack.up()))
+        endpoints = stack.up()
+        wait_for(lambda: stack.processes.running(ARCHIVES) is None, ARCHIVES_S)  # it takes processor time, once
+        yield Place(stack, at(settings, endpoints))
     finally:
-        Stack(stack.config).down()
+        there = Stack(stack.config)
+        there.jobs.retire(there.jobs.noted())  # no savepoint: nothing goes on from here
+        there.down()

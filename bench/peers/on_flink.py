@@ -21,12 +21,13 @@ from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jars import Jar, Jars, locked
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.services import Endpoints
-from loopwright.edges.platform.stack import Stack
+from loopwright.edges.platform.stack import ARCHIVES, Stack
+from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError
 from loopwright.settings import read_settings
 
 PARTITIONS = 4
-SEND_S, ASK_S = 30.0, 5.0
+SEND_S, ASK_S, JOB_S, ARCHIVES_S = 30.0, 5.0, 120.0, 120.0
 
 
 class WithJars(Stack):
@@ -79,7 +80,9 @@ class Place:
     async def up(self) -> str:
         """Start everything, and return where Kafka is. Raises LoopwrightError."""
         self.kafka = (await asyncio.to_thread(self._stack.up)).kafka
-        await asyncio.to_thread(self._stack.jobs.wait_running, self._stack.jobs.noted(), 120)
+        await asyncio.to_thread(self._stack.jobs.wait_running, self._stack.jobs.noted(), JOB_S)
+        processes = self._stack.processes
+        await asyncio.to_thread(wait_for, lambda: processes.running(ARCHIVES) is None, ARCHIVES_S)  # it takes processor time
         self._producer = ck.Producer({"bootstrap.servers": self.kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 0})
         self._reader = ck.Consumer({"bootstrap.servers": self.kafka, "group.id": "counting", "enable.auto.commit": False})
         self._polling = asyncio.create_task(self._poll())
@@ -118,7 +121,7 @@ class Place:
             self._polling.cancel()
         with contextlib.suppress(LoopwrightError):
             await asyncio.to_thread(self._stack.jobs.retire, self._stack.jobs.noted())
-        await asyncio.to_thread(self._stack.down)
+        await asyncio.to_thread(self._stack.down, wipe=True)
         self._threads.shutdown(wait=False)
 
     async def _poll(self) -> None:
