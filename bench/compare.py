@@ -52,14 +52,14 @@ def able(names: Sequence[str], screen: Console) -> tuple[list[str], dict[str, st
     return run, absent
 
 
-def compared(names: Sequence[str], repeats: int, course: Course, screen: Console) -> list[Turn]:
-    """All turns, one after the other. A system that did not come up is not tried again."""
+def compared(names: Sequence[str], repeats: int, course: Course, core: int | None, screen: Console) -> list[Turn]:
+    """All turns, one after the other, with the systems on this core. A system that did not come up is not tried again."""
     turns, broken = list[Turn](), set[str]()
     with simulators(OUT / "logs") as (address, beside):
         for repeat, name in rounds(names, repeats):
             if name in broken:
                 continue
-            got = turn(name, repeat, course, address, beside, OUT / "logs")
+            got = turn(name, repeat, course, address, beside, OUT / "logs", core)
             turns.append(got)
             if "added_p50_ms" not in got.figures:
                 broken.add(name)
@@ -115,18 +115,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write the raw results."""
     given, screen, before, began = options(arguments), show.console(), machine(), time.monotonic()
     course = QUICK if given.quick else Course()
+    ours, beside = cores()
     adopt_orphans()
     try:
-        with ended_by_signals(), pinned(cores()[1]):
+        with ended_by_signals(), pinned(beside):
             names, absent = able(given.names, screen)
-            turns = compared(names, given.repeats, course, screen) if names else []
+            turns = compared(names, given.repeats, course, ours, screen) if names else []
     except KeyboardInterrupt:
         return INTERRUPTED
     except NotReady as error:
         sys.stderr.write(f"the simulators do not come up: {error}\n")
         return 3
     absent |= {} if given.peers or given.check else ABSENT
-    about = {"before": before, "after": machine(), "course": asdict(course), "repeats": given.repeats, "cores": cores()}
+    pins = {"system": ours, "simulators and driver": beside}
+    about = {"before": before, "after": machine(), "course": asdict(course), "repeats": given.repeats, "cores": pins}
     report.written(turns, absent, about, given.out)
     screen.print(report.table(turns, absent))
     screen.print(

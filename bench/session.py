@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from bench import measure
 from bench.install import python_of
 from bench.load import Phase, Sent, Target, Unusable, closed_loop, open_loop
-from bench.processes import Child, NotReady, cores, cpu_s, descendants, end, last_words, memory_mib, tree
+from bench.processes import Child, NotReady, cpu_s, descendants, end, last_words, memory_mib, tree
 from bench.workload import LOGNORMAL, ZERO
 from loopwright.edges.platform.ports import HOST, Ports
 
@@ -54,16 +55,17 @@ class Turn:
     figures: dict[str, float] = field(default_factory=dict)
     distribution_ms: dict[str, float] = field(default_factory=dict)
     load_average: float = 0.0
+    cores: list[int] = field(default_factory=list)  # where the system really ran
     error: str = ""
     log: str = ""
 
 
 @contextmanager
 def simulators(folder: Path) -> Iterator[tuple[str, Child]]:
-    """The simulators' address and process, up for the duration of a run."""
+    """The simulators' address and process, up for the duration of a run; they run where this process does."""
     port = Ports(folder / "ports.json").settle("simulators", in_use_by_us=False)
     command = [sys.executable, "-m", "bench.simulators", "--port", str(port)]
-    child = Child(command, folder / "simulators.log", cores()[1], _environment())
+    child = Child(command, folder / "simulators.log", None, _environment())
     try:
         child.wait_ready(SIMULATORS_S)
         yield f"http://{HOST}:{port}", child
@@ -71,15 +73,16 @@ def simulators(folder: Path) -> Iterator[tuple[str, Child]]:
         child.stop(STOP_S)
 
 
-def turn(peer: str, repeat: int, course: Course, address: str, beside: Child, out: Path) -> Turn:
-    """Start the system, measure it, end it. What goes wrong stands in the turn's `error`; nothing of the system is left running."""
+def turn(peer: str, repeat: int, course: Course, address: str, beside: Child, out: Path, core: int | None) -> Turn:
+    """Start the system on this core, measure it, end it. What goes wrong stands in `error`; nothing of the system is left running."""
     found = Turn(peer, repeat, load_average=os.getloadavg()[0], log=str(out / f"{peer}-{repeat}.log"))
     home = Path(tempfile.mkdtemp(prefix="bench-"))
     port = Ports(home / "ports.json").settle("peer", in_use_by_us=False)
     command = [python_of(peer), "-m", f"bench.peers.{peer}", "serve", "--simulators", address, "--port", str(port), "--home", str(home)]
-    began, child = time.monotonic(), Child(command, Path(found.log), cores()[0], _environment())
+    began, child = time.monotonic(), Child(command, Path(found.log), core, _environment())
     try:
         child.wait_ready(READY_S)
+        found.cores = psutil.Process(child.pid).cpu_affinity() or []
         found.figures["ready_s"] = time.monotonic() - began
         asyncio.run(_measured(found, course, f"http://{HOST}:{port}", address, beside))
     except (NotReady, Unusable) as error:

@@ -60,6 +60,16 @@ def test_a_pin_is_taken_off_again() -> None:
     assert os.sched_getaffinity(0) == before
 
 
+def test_a_process_is_put_on_its_core_by_one_that_is_pinned_to_another(tmp_path: Path) -> None:
+    usable = os.sched_getaffinity(0)
+    with pinned(max(usable)):
+        one = Child(["sh", "-c", "sleep 60 & echo ready; wait"], tmp_path / "log", min(usable), dict(os.environ))
+        one.wait_ready(10)
+    assert [process.cpu_affinity() for process in tree(one.pid)] == [[min(usable)]] * 2
+    end(lambda: tree(one.pid)[1:])
+    one.stop(10)
+
+
 def test_the_last_words_are_the_last_line_that_says_something() -> None:
     assert last_words(["first", "", "the reason ", "  "]) == "the reason"
     assert last_words([]) == ""
