@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-recovery lock
+.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-check bench-recovery lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ chaos: setup  ## kill every part at random under load, and prove what held (SECO
 
 soak: setup  ## the job for long, with garbage collections, thread dumps and restarts (MINUTES=30)
 	@$(BIN)/python -m loopwright.testing.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-check: setup  ## whether Loopwright got slower against the asyncio loop than bench/baseline.json says (exit code 1)
+	@$(BIN)/python -m bench.compare --check
 
 bench-recovery: setup  ## seconds without a result when a TaskManager is killed (REPEATS=5)
 	@$(BIN)/python -m bench.recovery $(if $(REPEATS),--repeats $(REPEATS))

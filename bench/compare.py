@@ -85,6 +85,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help=f"({REPEATS}; 1 with --quick, {CHECK_REPEATS} with --check)")
     parser.add_argument("--check", action="store_true", help="compare with the baseline; exit code 1 where a ratio got worse")
     parser.add_argument("--write-baseline", action="store_true", help="make this run's ratios the baseline")
+    parser.add_argument("--baseline", type=Path, default=check.BASELINE, help="the file that --check reads and --write-baseline writes")
     parser.add_argument("--out", type=Path, default=OUT / "compare.json", help="where the raw results go")
     given = parser.parse_args(arguments)
     both = ",".join((CEILING, PRODUCT))
@@ -92,6 +93,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     unknown = sorted(set(given.names) - set(peers()))
     if unknown:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(peers())}")
+    if given.check and not given.baseline.is_file():
+        parser.error(f"there is no {given.baseline}; --write-baseline makes it of a run that is as it should be")
     given.repeats = given.repeats or (CHECK_REPEATS if given.check or given.write_baseline else 1 if given.quick else REPEATS)
     return given
 
@@ -101,9 +104,9 @@ def checked(turns: Sequence[Turn], given: argparse.Namespace, screen: Console) -
     found = report.spreads(turns)
     now = check.ratios(found.get(PRODUCT, {}), found.get(CEILING, {}))
     if given.write_baseline:
-        check.write(now, machine())
-        screen.print(f"written to {check.BASELINE.name}: {now}", markup=False)
-    worse = check.worsened(now, check.read()) if given.check else []
+        check.write(now, machine(), given.baseline)
+        screen.print(f"written to {given.baseline}: {now}", markup=False)
+    worse = check.worsened(now, check.read(given.baseline)) if given.check else []
     for line in worse:
         screen.print(f"slower: {line}", markup=False)
     if given.check and not worse:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bench import check
-from bench.compare import options, rounds
+from bench.compare import checked, options, rounds
 from bench.measure import Spread
 from bench.report import remark, spreads, table
 from bench.session import Turn
@@ -80,3 +80,20 @@ def test_options_say_how_often_and_who() -> None:
     assert options(["--peers", "asyncio_loop"]).names == ["asyncio_loop"]
     with pytest.raises(SystemExit):
         options(["--peers", "nobody"])
+
+
+def test_a_check_without_a_baseline_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    with pytest.raises(SystemExit):
+        options(["--check", "--baseline", str(file)])
+    file.write_text("{}")
+    given = options(["--check", "--baseline", str(file)])
+    assert (given.names, given.repeats) == (["asyncio_loop", "loopwright"], 3)
+
+
+def test_the_check_fails_where_loopwright_got_slower_and_not_before(tmp_path: Path) -> None:
+    file, screen = tmp_path / "baseline.json", Console(file=StringIO())
+    turns = [turn(1), Turn("asyncio_loop", 1, {}, {"hops_per_s": 2800.0})]
+    for before, code in ((0.25, 0), (0.35, 1)):
+        check.write({"hops_per_s": before}, {}, file)
+        assert checked(turns, options(["--check", "--baseline", str(file)]), screen) == code
