@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-check bench-recovery lock
+.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-check bench-recovery bench-docs lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench: setup  ## Loopwright beside what else one could take, in one run: five re
 
 bench-quick: setup  ## the same, one short repeat: 10 minutes or less
 	@$(BIN)/python -m bench.compare --quick $(if $(PEERS),--peers $(PEERS))
+
+bench-docs: setup  ## the figures and plots of docs/performance.md anew, from what the last measurements left
+	@$(BIN)/python -m bench.publish
 
 lock: setup  ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
