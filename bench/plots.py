@@ -92,6 +92,7 @@ def idle(levels: Mapping[str, Any]) -> str:
         axes.set_ylim(0, max(one["max"] for one in found) * 1.2)
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.minorticks_off()
+        axes.margins(x=0.08)
         return _svg(figure)
 
 
