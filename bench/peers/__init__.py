@@ -7,6 +7,6 @@ own. In there it finds aiohttp and orjson, and of this repository it imports `be
 
 # systems that do not take part, with the reason, for the table
 ABSENT: dict[str, str] = {
-    "flink_agents": "not measured yet: 0.2.1 to 0.3.1 build with jars that the Maven repository in use did not have (404); 0.2.0 brings its own, "
-    "for Flink 1.20 to 2.2, and is to be run with Flink 2.2",
+    "flink_agents": "not measured yet: 0.2.1 to 0.3.1 build with jars that the Maven repository in use did not have (404); "
+    "0.2.0 brings its own, for Flink 1.20 to 2.2, and is to be run with Flink 2.2",
 }
