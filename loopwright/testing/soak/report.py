@@ -11,9 +11,8 @@ from loopwright.testing.chaos.report import Check, standing
 from loopwright.testing.soak.course import Course
 from loopwright.testing.soak.trend import Bound, Trend, trend
 
-# a restart of the job a minute costs some MiB of resident memory, which Flink's Python runtime and the C allocator keep (docs/testing.md)
 BOUNDS = (
-    Bound("resident", "MiB", 8.0),
+    Bound("resident", "MiB", 3.0),  # a minute, in which the job is restarted once
     Bound("threads", "", 0.5),
     Bound("heap", "MiB", 2.0),
     Bound("metaspace", "MiB", 1.0),
