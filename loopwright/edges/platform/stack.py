@@ -34,8 +34,8 @@ from loopwright.edges.platform.processes import Command, Processes
 from loopwright.edges.platform.restoring import resubmit
 from loopwright.edges.platform.services import STOP_DEADLINE_S, Endpoints, Service, service_command, wait_healthy
 from loopwright.edges.platform.topics import make_topics
-from loopwright.edges.platform.waiting import wait_for
-from loopwright.errors import LoopwrightError
+from loopwright.edges.platform.waiting import failed, wait_for
+from loopwright.errors import LoopwrightError, Unreachable
 
 _LOCK_WAIT_S = 5.0
 _KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
@@ -191,10 +191,20 @@ class Stack:
             self._tell(kafka.NAME, "kept" if kept else "ready", self.endpoints.kafka)
         if self.config.topics:
             self._tell("topics", "starting")
-            made = make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S)
+            made = self._topics()
             self._topics_note.touch()
             self._tell("topics", "ready" if made else "kept", f"{len(self.config.topics)} topics")
         self.config.publish(self.endpoints)
+
+    def _topics(self) -> list[str]:
+        try:
+            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S)
+        except Unreachable as error:
+            if not self.config.kafka:
+                raise
+            gone = self.processes.running(kafka.NAME) is None
+            why = "its process ended after it had answered" if gone else error.why
+            raise failed("Kafka went away while its topics were made", why, self.layout.log(kafka.NAME)) from error
 
     def _start_flink(self, pool: ThreadPoolExecutor, topics: "Future[None]") -> "list[Future[None]]":
         flink = self.flink()
