@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 
 from loopwright.circuit import Refused
 from loopwright.dispatch.confidential import Withheld, opened, sealed
+from loopwright.edges.capped import read_capped
 from loopwright.edges.circuits import CircuitOpen, Circuits, agent_fault, policy_of
 from loopwright.edges.guard import AddressRefused, guarded_connector
 from loopwright.edges.identity import Identities, Identity, NoIdentity
@@ -168,21 +169,10 @@ class AgentPerformer:
     ) -> dict[str, Any]:
         sent, tls = {**headers, **identity.headers}, identity.tls or True
         async with session.post(url, data=body, headers=sent, allow_redirects=False, ssl=tls) as response:
-            raw, whole = await self._read(response)
+            raw, whole = await read_capped(response, self._limit)
             kept = {name: identity.without_token(unicode(response.headers[name])) for name in KEPT_HEADERS if name in response.headers}
             text = identity.without_token(self._text(raw, whole, response.status))
             return {"status": response.status, "headers": kept, "body": text}
-
-    async def _read(self, response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-        """The body up to the limit, and whether that was all of it."""
-        parts, size = [], 0
-        async for chunk in response.content.iter_any():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > self._limit:
-                response.close()  # the rest is not worth reading, nor is the connection
-                return b"".join(parts)[: self._limit], False
-        return b"".join(parts), True
 
     def _text(self, raw: bytes, whole: bool, status: int) -> str:
         """The body as text. A refusal's status counts whatever its body is; an answer that counts has to be whole, and UTF-8."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from loopwright.edges.capped import read_capped
 from loopwright.edges.dialect import Dialect, Question, adapted, body
 from loopwright.edges.model_answer import ModelAnswer, ModelFailed, StatusError, TooLargeError, failure, first_model, read_answer
 from loopwright.edges.outcome import said, since_ms
@@ -109,27 +110,23 @@ class ModelClient:
         headers = {"Content-Type": "application/json"} if content is not None else None
         request = self._opened().request(method, self._base + path, data=content, headers=headers, allow_redirects=False)
         async with request as response:
-            raw = await _capped(response, limit)
+            raw = await _unpacked(response, limit)
             if not 200 <= response.status < 300:
                 kept = {name.lower(): value for name, value in response.headers.items()}
                 raise StatusError(response.status, kept, raw.decode(errors="replace"))
             return raw
 
 
-async def _capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, read up to `limit` bytes. Raises TooLargeError beyond it, and for one that is packed: it was not asked for, and what it
-    unpacks to is anybody's guess."""
+async def _unpacked(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body. Raises TooLargeError beyond `limit` bytes, and for one that is packed: it was not asked for, and what it unpacks to is
+    anybody's guess."""
     if response.headers.get("content-encoding", "identity") != "identity":
         response.close()
         raise TooLargeError(limit)
-    parts, size = [], 0
-    async for chunk in response.content.iter_any():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            response.close()
-            raise TooLargeError(limit)
-    return b"".join(parts)
+    raw, whole = await read_capped(response, limit)
+    if not whole:
+        raise TooLargeError(limit)
+    return raw
 
 
 def _address(settings: Settings) -> str:
