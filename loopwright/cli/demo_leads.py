@@ -15,6 +15,7 @@ from loopwright.cli.demo_summary import LeadRow, change_line, live_table
 from loopwright.cli.documents import documents_in, read_input
 from loopwright.cli.send import SendOptions, new_id, start_emit, start_message
 from loopwright.cli.stack import team_dir
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.entrance import Entrance
 from loopwright.errors import NotFound, PlatformFailed
@@ -65,7 +66,7 @@ def work(settings: Settings, leads: Sequence[tuple[str, dict[str, Any]]], deadli
     timeline, deadline = logs.empty(settings), time.monotonic() + deadline_s
     sent = Leads(settings, leads, timeline)
     records = logs.follow(settings, lambda: time.monotonic() > deadline, from_beginning=False)
-    sent.send(int(time.time() * 1000))
+    sent.send(now_ms())
     rested_at = shown_at = 0.0
     with _shown(screen) as show_rows:
         for record in records:
@@ -107,7 +108,7 @@ def _shown(screen: Console | None) -> Iterator[Show]:
 
 def _picture(rows: Sequence[LeadRow]) -> Group:
     done = sum(row.resting for row in rows)
-    return Group(live_table(rows, int(time.time() * 1000)), Text(f"\n{done} of {len(rows)} at rest", style="dim"))
+    return Group(live_table(rows, now_ms()), Text(f"\n{done} of {len(rows)} at rest", style="dim"))
 
 
 def _nothing(_rows: Sequence[LeadRow]) -> None:

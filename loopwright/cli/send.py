@@ -10,6 +10,7 @@ from rich.text import Text
 
 from loopwright.cli import logs, show
 from loopwright.cli.documents import documents_in, read_input
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.entrance import Entrance
 from loopwright.errors import Conflict, InvalidDocument, PlatformFailed, Unreachable
@@ -73,10 +74,10 @@ def start_emit(message: Message, settings: Settings) -> Emit:
 
 def send_documents(settings: Settings, documents: Sequence[dict[str, Any]], options: SendOptions) -> list[str]:
     """Start one workflow for each document; the ids, in order, once Kafka has acknowledged them all."""
-    now_ms = int(time.time() * 1000)
+    at_ms = now_ms()
     ids = [options.workflow or new_id() for _ in documents]
     entrance = Entrance.now(settings)
-    starts = [entrance.sealed(start_message(document, name, options, now_ms)) for name, document in zip(ids, documents, strict=True)]
+    starts = [entrance.sealed(start_message(document, name, options, at_ms)) for name, document in zip(ids, documents, strict=True)]
     emits = [start_emit(message, settings) for message in starts]
     with kafka.Producer(settings) as producer:
         producer.send_many(emits)
