@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def measure(given: argparse.Namespace, tell: Callable[[str], None]) -> dict[str,
     if "cpu" in given.only:
         found["cpu"] = on_a_new_one(lambda home: beside_idle(home, levels, given.seconds, tell))
     for number in PARALLELISM if "parallel" in given.only else ():
-        one = on_a_new_one(lambda home, number=number: in_parallel(home, number, cores, given.seconds, tell))  # type: ignore[misc]
+        one = on_a_new_one(partial(in_parallel, parallelism=number, cores=cores, seconds=given.seconds, tell=tell))
         found.setdefault("parallel", {})[str(number)] = one
     return found
 

@@ -13,14 +13,16 @@ import requests
 
 from bench.growth import outside, team
 from bench.growth.figures import Checkpoint, checkpoints
+from bench.stacks import up
 from loopwright.cli.send import SendOptions, start_emit, start_message
 from loopwright.cli.stack import AGENTS, at, stack_config
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.platform import broker, flink
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.services import Endpoints, Service
-from loopwright.edges.platform.stack import ARCHIVES, Stack
+from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import PlatformFailed
 from loopwright.settings import Settings, read_settings
@@ -29,7 +31,7 @@ from loopwright.testing.soak.probe import collect, sample
 
 REMEMBERED_MS = 10_000  # finished workflows are not what is measured
 BATCH = 500
-JOB_S, WORK_S, ARCHIVES_S = 300.0, 600.0, 120.0
+JOB_S, WORK_S = 300.0, 600.0
 MIB = 1024 * 1024
 
 
@@ -79,8 +81,8 @@ class Place:
         """Records that start so many workflows, whose documents have the one field `kind`."""
         self.sent += count
         numbers = range(self.sent - count, self.sent)
-        now_ms, options = time.time_ns() // 1_000_000, SendOptions(team=team.NAME)
-        return [start_emit(start_message({kind: n}, f"{kind}-{n}", options, now_ms), self.settings) for n in numbers]
+        at_ms, options = now_ms(), SendOptions(team=team.NAME)
+        return [start_emit(start_message({kind: n}, f"{kind}-{n}", options, at_ms), self.settings) for n in numbers]
 
     def bring(self, kind: str, total: int, seconds: float = WORK_S) -> None:
         """Start workflows of a kind until the agent `kind` has been called for `total`. Raises PlatformFailed where that does not come."""
@@ -184,9 +186,7 @@ def place(home: Path, cluster: FlinkConfig) -> Iterator[Place]:
     settings = settings_of(home)
     stack = Stack(config_of(settings, cluster))
     try:
-        endpoints = stack.up()
-        wait_for(lambda: stack.processes.running(ARCHIVES) is None, ARCHIVES_S)  # it takes processor time, once
-        yield Place(stack, at(settings, endpoints))
+        yield Place(stack, at(settings, up(stack)))
     finally:
         there = Stack(stack.config)
         there.jobs.retire(there.jobs.noted())  # no savepoint: nothing goes on from here

@@ -6,7 +6,6 @@ decision written to Kafka before anything acts on it. This process is a thin cli
 
 import asyncio
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,19 @@ from typing import Any
 
 import yaml
 
+from bench import stacks
 from bench.peers.serving import Options, Peer, installed, run
 from bench.workload import AGENTS, DESCRIPTIONS, FIELDS, MODEL, is_last, lead, output
 from loopwright.cli.send import SendOptions, start_emit, start_message
 from loopwright.cli.stack import at, stack_config
+from loopwright.clock import now_ms
 from loopwright.edges import kafka
-from loopwright.edges.platform.stack import ARCHIVES, Stack
-from loopwright.edges.platform.waiting import wait_for
+from loopwright.edges.platform.stack import Stack
 from loopwright.schemas import WORKFLOW_COMPLETED
 from loopwright.settings import Settings, read_settings
 from loopwright.step import Emit
 
 TEAM = "bench"
-ARCHIVES_S = 120.0
 _TYPES: dict[type, str] = {dict: "object", list: "array", int: "integer", str: "string"}
 
 
@@ -97,17 +96,14 @@ class Loopwright(Peer):
     async def open(self, options: Options) -> None:
         """Start the platform, and wait until what it makes at its first start is made."""
         settings, self._stack = platform(options.home, options.simulators)
-        stack, processes = self._stack, self._stack.processes
-        endpoints = await asyncio.to_thread(stack.up)
-        await asyncio.to_thread(wait_for, lambda: processes.running(ARCHIVES) is None, ARCHIVES_S)
-        self._settings = at(settings, endpoints)
+        self._settings = at(settings, await asyncio.to_thread(stacks.up, self._stack))
         self._producer = kafka.Producer(self._settings)
         self._writing = asyncio.create_task(self._write())
 
     async def start(self, lead: int) -> None:
         """Return when Kafka has acknowledged the start."""
         acknowledged = asyncio.get_running_loop().create_future()
-        self._waiting.append((start(lead, self._settings, time.time_ns() // 1_000_000), acknowledged))
+        self._waiting.append((start(lead, self._settings, now_ms()), acknowledged))
         self._news.set()
         await acknowledged
 

@@ -17,9 +17,9 @@ import orjson
 
 from bench.jobs.offsets import Offsets
 from bench.jobs.topics import CAPACITY, DONE, ROUTED, SIMULATORS, WORK
-from bench.peers.on_flink import Place, stack_of
-from bench.peers.serving import ROOT, Calls, Options, Peer, installed, run
-from bench.workload import is_last, lead
+from bench.peers.on_flink import PeerOnFlink, Place, stack_of
+from bench.peers.serving import ROOT, Calls, Options, installed, run
+from bench.workload import is_last
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jars import read_lock
 
@@ -87,7 +87,7 @@ class Connector:
                 self._consumer.commit(offsets=safe, asynchronous=True)
 
 
-class MlPredict(Peer):
+class MlPredict(PeerOnFlink):
     """CREATE MODEL and ML_PREDICT on the same broker and cluster as Loopwright's local platform."""
 
     name = "ml_predict"
@@ -98,7 +98,6 @@ class MlPredict(Peer):
     )
 
     def __init__(self) -> None:
-        self._place: Place | None = None
         self._connector: Connector | None = None
 
     def versions(self) -> dict[str, str]:
@@ -117,28 +116,13 @@ class MlPredict(Peer):
         self._connector = Connector(self._place, self._calls)
         self._connector.begin()
 
-    async def start(self, lead_number: int) -> None:
-        """Write the lead to the topic."""
-        await self._there.write(WORK, orjson.dumps(lead(lead_number)), str(lead_number).encode())
-
-    async def done(self) -> int:
-        """How many documents are in the last topic."""
-        return await self._there.count(DONE)
-
     async def close(self) -> None:
         """End everything."""
         if self._connector is not None:
             with contextlib.suppress(ck.KafkaException, RuntimeError):
                 await self._connector.end()
             await self._calls.close()
-        if self._place is not None:
-            await self._place.down()
-
-    @property
-    def _there(self) -> Place:
-        if self._place is None:
-            raise RuntimeError("open() comes first")
-        return self._place
+        await super().close()
 
 
 if __name__ == "__main__":

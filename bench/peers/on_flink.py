@@ -12,22 +12,24 @@ from functools import cached_property
 from pathlib import Path
 
 import confluent_kafka as ck
+import orjson
 
-from bench.jobs.topics import KAFKA
-from bench.peers.serving import ROOT
+from bench import stacks
+from bench.jobs.topics import DONE, KAFKA, WORK
+from bench.peers.serving import ROOT, Peer
+from bench.workload import lead
 from loopwright.edges.kafka import TopicSpec
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jars import Jar, Jars, locked
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.services import Endpoints
-from loopwright.edges.platform.stack import ARCHIVES, Stack
-from loopwright.edges.platform.waiting import wait_for
+from loopwright.edges.platform.stack import Stack
 from loopwright.errors import LoopwrightError
 from loopwright.settings import read_settings
 
 PARTITIONS = 4
-SEND_S, ASK_S, JOB_S, ARCHIVES_S = 30.0, 5.0, 120.0, 120.0
+SEND_S, ASK_S, JOB_S = 30.0, 5.0, 120.0
 
 
 class WithJars(Stack):
@@ -79,10 +81,8 @@ class Place:
 
     async def up(self) -> str:
         """Start everything, and return where Kafka is. Raises LoopwrightError."""
-        self.kafka = (await asyncio.to_thread(self._stack.up)).kafka
+        self.kafka = (await asyncio.to_thread(stacks.up, self._stack)).kafka
         await asyncio.to_thread(self._stack.jobs.wait_running, self._stack.jobs.noted(), JOB_S)
-        processes = self._stack.processes
-        await asyncio.to_thread(wait_for, lambda: processes.running(ARCHIVES) is None, ARCHIVES_S)  # it takes processor time
         self._producer = ck.Producer({"bootstrap.servers": self.kafka, "acks": "all", "enable.idempotence": True, "linger.ms": 0})
         self._reader = ck.Consumer({"bootstrap.servers": self.kafka, "group.id": "counting", "enable.auto.commit": False})
         self._polling = asyncio.create_task(self._poll())
@@ -129,3 +129,28 @@ class Place:
         while self._producer is not None:
             self._producer.poll(0)
             await asyncio.sleep(0.001)
+
+
+class PeerOnFlink(Peer):
+    """A peer whose leads are written to one topic, and which is done with those in another. `open` sets `_place`."""
+
+    _place: Place | None = None
+
+    async def start(self, lead_number: int) -> None:
+        """Write the lead to the topic."""
+        await self._there.write(WORK, orjson.dumps(lead(lead_number)), str(lead_number).encode())
+
+    async def done(self) -> int:
+        """How many documents are in the last topic."""
+        return await self._there.count(DONE)
+
+    async def close(self) -> None:
+        """End everything."""
+        if self._place is not None:
+            await self._place.down()
+
+    @property
+    def _there(self) -> Place:
+        if self._place is None:
+            raise RuntimeError("open() comes first")
+        return self._place
