@@ -1,6 +1,7 @@
 """A file that its owner alone may read: secrets, keys, callers' tokens. YAML or JSON; errors name a line, never what stands in it."""
 
 import logging
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,13 +18,15 @@ T = TypeVar("T")
 def read_private(path: Path, what: str) -> Mapping[str, Any]:
     """The mapping in a YAML or JSON file that its owner alone may read. Raises InvalidSettings, without a word of its content."""
     try:
-        mode = path.stat().st_mode & 0o777
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise InvalidSettings(f"{what} cannot be read", f"{path} is no regular file", "name a file")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InvalidSettings(f"{what} cannot be read", f"{path}: {why}", "correct its path, or make it readable for this user") from error
     if mode & 0o077:
-        raise InvalidSettings(f"{what} can be read by others", f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+        raise InvalidSettings(f"{what} can be read by others", f"{path} has mode {stat.S_IMODE(mode):04o}", f"chmod 600 {path}")
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

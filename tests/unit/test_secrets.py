@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from loopwright.edges.private_file import read_private
 from loopwright.edges.secrets import SecretsFile, key_bytes, new_key
 from loopwright.errors import InvalidSettings
 
@@ -84,3 +85,10 @@ def test_each_agent_has_a_key_of_its_own(tmp_path):
     assert all(len(keys) == 1 and keys[0] != key_bytes(KEY) for keys in derived)
     assert secrets.callback_keys("sdr", "own") == (key_bytes(OTHER), key_bytes(KEY))
     assert SecretsFile(written(tmp_path, "a: b\n")).callback_keys("sdr", "a") == ()
+
+
+def test_what_is_no_file_holds_no_secrets(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InvalidSettings, match="no regular file"):
+            read_private(path, "the file")
