@@ -8,7 +8,7 @@ import yaml
 
 from loopwright.edges.platform.archives import loadable
 from loopwright.edges.platform.flink_config import FlinkConfig, Memory, options, write_configuration
-from loopwright.edges.platform.flink_rest import FlinkRest, root_cause
+from loopwright.edges.platform.flink_rest import Failure, FlinkRest, root_cause
 from loopwright.edges.platform.jobs import Jobs, client_failure
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.processes import Processes
@@ -84,11 +84,13 @@ Caused by: pemja.core.PythonException: <class 'KeyError'>: 'name'
 
 def test_a_failure_is_told_with_those_of_the_tasks_that_failed_together_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Flink tells it: the root of each failure, the newest first, may be a task that was interrupted by the one that broke."""
-    interrupted = {"stacktrace": "java.lang.InterruptedException", "concurrentExceptions": [{"stacktrace": "Could not restore"}]}
+    restore = {"stacktrace": "Could not restore", "timestamp": 7, "taskManagerId": "taskmanager-1"}
+    interrupted = {"stacktrace": "java.lang.InterruptedException", "concurrentExceptions": [restore]}
     history = {"exceptionHistory": {"entries": [interrupted, {"stacktrace": "java.io.IOException: older", "concurrentExceptions": []}]}}
     monkeypatch.setattr(FlinkRest, "_call", lambda *_: history)
     rest = FlinkRest("http://127.0.0.1:1")
-    assert rest.failures("a") == [["java.lang.InterruptedException", "Could not restore"], ["java.io.IOException: older"]]
+    together = [Failure("java.lang.InterruptedException"), Failure("Could not restore", 7, "taskmanager-1")]
+    assert rest.failures("a") == [together, [Failure("java.io.IOException: older")]]
     assert rest.exception("a") == "java.lang.InterruptedException"
     monkeypatch.setattr(FlinkRest, "_call", lambda *_: {})
     assert (rest.failures("a"), rest.exception("a")) == ([], None)

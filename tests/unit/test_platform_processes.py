@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,36 @@ def test_what_is_left_of_a_process_that_died_is_ended(tmp_path: Path) -> None:
     assert psutil.pid_exists(child)
     processes.end_remains("part")
     assert wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 30)
+
+
+HEAVY = """
+import threading, time
+held = bytearray(256 << 20)
+held[::4096] = b"x" * len(held[::4096])
+for _ in range(50):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_process_runs_no_more_and_is_waited_for_while_it_still_holds_what_it_had(tmp_path: Path) -> None:
+    starting, other = Processes(tmp_path / "run"), Processes(tmp_path / "run")
+    ending = 0
+    for _ in range(20):
+        log = tmp_path / "log"
+        log.unlink(missing_ok=True)
+        started = starting.start(Command("part", [sys.executable, "-c", HEAVY], dict(os.environ), tmp_path, log))
+        assert wait_for(lambda log=log: log.read_text() == "ready\n", 30)
+        assert (started.alive(), started.ending()) == (True, False)
+        os.kill(started.pid, signal.SIGKILL)
+        assert other.running("part") is None
+        ending += started.ending()
+        assert other.wait_ended(30)
+        assert not started.ending()
+        assert psutil.Process(started.pid).num_threads() == 1  # a zombie: nobody has waited for it yet
+        starting.stop("part", 1)
+    assert ending > 0
 
 
 def test_nothing_is_ended_where_the_pid_of_the_dead_process_is_in_use_again(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """Which checkpoint a job resumes from: what is seen to be damaged, and which failures come from the restore."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from loopwright.edges.platform.flink_rest import Failure
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.plan import Client, Healed, Plan, Report
-from loopwright.edges.platform.processes import Command
-from loopwright.edges.platform.restoring import MAGIC, damage, restore_failure
+from loopwright.edges.platform.processes import Command, Processes
+from loopwright.edges.platform.restoring import DIED, MAGIC, SPOILED, damage, restore_failure, unusable
+from loopwright.edges.platform.waiting import wait_for
 
 
 def test_a_damaged_or_missing_metadata_file_is_seen_before_anything_is_submitted(tmp_path: Path) -> None:
@@ -55,3 +59,34 @@ def test_a_report_is_read_as_it_was_written_and_a_damaged_one_is_empty(tmp_path:
     assert Report.read(layout) == report
     (layout.run / "supervisor.report").write_text('{"healed": {"kafka": 3}}')
     assert Report.read(layout) == Report()
+
+
+INTERRUPTED = """java.lang.Error: java.lang.InterruptedException
+\tat pemja.core.PythonInterpreter$MainInterpreter.initialize(PythonInterpreter.java:406)
+\tat pemja.core.PythonInterpreter.initialize(PythonInterpreter.java:144)
+"""
+
+
+@pytest.mark.parametrize(
+    ("trace", "after_ms", "manager", "expected"),
+    [
+        (INTERRUPTED, 2000, "taskmanager-1", {"taskmanager-1": SPOILED}),
+        (INTERRUPTED, -2000, "taskmanager-1", {}),  # the process before the present one
+        (INTERRUPTED, 2000, "taskmanager-2", {}),  # which is none of ours
+        (INTERRUPTED, 2000, "", {}),
+        ("java.lang.InterruptedException\n\tat java.base/java.lang.Object.wait(Native Method)", 2000, "taskmanager-1", {}),
+    ],
+)
+def test_a_task_manager_is_unusable_where_python_was_interrupted_in_its_present_process_or_where_it_died(
+    tmp_path: Path, trace: str, after_ms: int, manager: str, expected: dict[str, str]
+) -> None:
+    processes = Processes(tmp_path / "run")
+    started = processes.start(Command("taskmanager-1", ["sleep", "600"], dict(os.environ), tmp_path, tmp_path / "log"))
+    processes.start(Command("another", ["true"], dict(os.environ), tmp_path, tmp_path / "log"))
+    failures = [[Failure("java.io.IOException")], [Failure("x"), Failure(trace, int(started.created * 1000) + after_ms, manager)]]
+    try:
+        assert unusable(failures, processes) == expected
+    finally:
+        os.kill(started.pid, signal.SIGKILL)
+    assert wait_for(lambda: processes.running("taskmanager-1") is None, 30)
+    assert unusable(failures, processes) == {"taskmanager-1": DIED}

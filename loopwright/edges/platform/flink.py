@@ -111,6 +111,11 @@ class FlinkCluster:
         """Names of the TaskManagers that run and are known to the JobManager; one that died is still known to it for some seconds."""
         return registered(self.processes, self.rest)
 
+    def renew(self, name: str) -> None:
+        """Replace the process of one TaskManager by a new one."""
+        self.processes.stop(name, 0)
+        self.processes.start(next(command for command in self.commands() if command.name == name))
+
     def stop(self) -> None:
         """Stop all its processes."""
         stop_cluster(self.processes)

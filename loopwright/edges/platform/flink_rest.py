@@ -40,6 +40,15 @@ class JobInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure that Flink remembers: the stack trace, when it was in ms since the epoch, and the name of the TaskManager, if in one."""
+
+    trace: str
+    at_ms: int = 0
+    task_manager: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobState:
     """Flink's name for a job's state, and whether every task of it runs."""
 
@@ -99,13 +108,12 @@ class FlinkRest:
     def exception(self, job: str) -> str | None:
         """The first lines of the newest failure's root cause; None where there was none."""
         failures = self.failures(job)
-        return (root_cause(failures[0][0]) or None) if failures else None
+        return (root_cause(failures[0][0].trace) or None) if failures else None
 
-    def failures(self, job: str) -> list[list[str]]:
-        """Its failures, the newest first: the stack trace of each, and those of the tasks that failed together with it."""
+    def failures(self, job: str) -> list[list[Failure]]:
+        """Its failures, the newest first, each with those of the tasks that failed together with it."""
         entries = self._detail(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        together = [[entry, *entry.get("concurrentExceptions", ())] for entry in entries]
-        return [[str(one.get("stacktrace", "")) for one in failed] for failed in together]
+        return [[_failure(one) for one in (entry, *entry.get("concurrentExceptions", ()))] for entry in entries]
 
     def cancel(self, job: str, seconds: float) -> bool:
         """Cancel a job; whether it ended in time. Its checkpoints stay."""
@@ -159,6 +167,10 @@ class FlinkRest:
         if reply.status_code >= 400:
             raise PlatformFailed("Flink refused", f"{path}: {reply.status_code} {_errors(said)}", "read the JobManager's log")
         return dict(said)
+
+
+def _failure(said: dict[str, Any]) -> Failure:
+    return Failure(str(said.get("stacktrace", "")), int(said.get("timestamp") or 0), str(said.get("taskManagerId") or ""))
 
 
 def _all_run(job: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ and never killed.
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -50,12 +51,16 @@ class Started:
     url: str
 
     def process(self) -> psutil.Process | None:
-        """The live process; None when it ended, even if its pid is in use again."""
+        """The live process; None when it ended or was killed, even if its pid is in use again."""
         try:
             found = psutil.Process(self.pid)
-            return found if self.owns_pid() and found.status() != psutil.STATUS_ZOMBIE else None
+            return found if self.owns_pid() and found.status() != psutil.STATUS_ZOMBIE and not _ending(self.pid) else None
         except psutil.Error:
             return None
+
+    def ending(self) -> bool:
+        """Whether it was killed or its first thread has ended, and other threads of it still hold its memory, its files and its ports."""
+        return self.owns_pid() and _ending(self.pid)
 
     def owns_pid(self) -> bool:
         """Whether its pid still stands for it, alive or a zombie, and for no other process."""
@@ -135,6 +140,10 @@ class Processes:
             return found if found is not None and found.alive() else None
         return found if child.poll() is None else None
 
+    def wait_ended(self, seconds: float) -> bool:
+        """Wait for the processes that are ending, up to `seconds`: what they hold is not free before. True when all have ended."""
+        return wait_for(lambda: not any(found.ending() for name in self.names() if (found := self.find(name))), seconds) is not None
+
     def names(self) -> list[str]:
         """Names of all processes that were started and not stopped, in the order of their start."""
         found = [s for s in map(_read, self._folder.glob("*.json")) if s is not None]
@@ -201,6 +210,17 @@ def _read(file: Path) -> Started | None:
         return Started(**{**said, "args": tuple(said["args"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _ending(pid: int) -> bool:
+    """Linux tells it: SIGKILL is pending for the whole process, or its first thread is a zombie and others are not. Elsewhere False."""
+    try:
+        said = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        threads, killed = int(said["Threads"]), int(said["ShdPnd"], 16) >> (signal.SIGKILL - 1) & 1
+        zombie = said["State"].split()[0] == "Z"
+    except (OSError, ValueError, KeyError):
+        return False
+    return threads > 1 if zombie else bool(killed)
 
 
 def _created(pid: int) -> float:

@@ -41,7 +41,7 @@ _LOCK_WAIT_S = 5.0
 _KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
 _SAVEPOINT_S = 60.0
 _ARCHIVES_S, _INTERRUPTED_S, _NOTICED_S = 30.0, 3.0, 12.0
-_SUPERVISOR_S = 5.0
+_SUPERVISOR_S, _ENDED_S = 5.0, 15.0
 JOB, JARS, ARCHIVES = "job", "jars", "archives"
 SUPERVISOR_MODULE = "loopwright.edges.platform.supervisor"
 
@@ -128,6 +128,7 @@ class Stack:
         self.layout.make()
         with locked(self.layout.run / "lock", _LOCK_WAIT_S):
             self._end_supervisor()
+            self.processes.wait_ended(_ENDED_S)  # else a port that is about to be free is replaced, or a broker that is going is kept
             self._prepare()
             with ThreadPoolExecutor(4 + len(self.config.services)) as pool:
                 try:
@@ -237,9 +238,13 @@ class Stack:
             self._tell(JOB, "waiting", "for the topics")
             topics.result()
         self._tell(JOB, "starting")
-        _, point = resubmit(jobs, job, self.config.job_seconds, lambda said: self._tell(JOB, "starting", said))
+        _, point = resubmit(jobs, job, self.config.job_seconds, lambda said: self._tell(JOB, "starting", said), self._renew)
         topics.result()
         self._tell(JOB, "ready", f"from {point.name}" if point else "afresh")
+
+    def _renew(self, task_manager: str, why: str) -> None:
+        self._tell(JOB, "starting", f"{task_manager}: {why}; it is started again")
+        self.flink().renew(task_manager)
 
     def _service(self, service: Service, topics: "Future[None]") -> None:
         self._tell(service.name, "waiting", "for Kafka")

@@ -23,13 +23,13 @@ from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.plan import SUPERVISOR, Healed, Plan, Report
 from loopwright.edges.platform.ports import is_free
 from loopwright.edges.platform.processes import Command, Processes
-from loopwright.edges.platform.restoring import PERSISTS_S, Unrestorable, restore_failure, resubmit
+from loopwright.edges.platform.restoring import DIED, PERSISTS_S, Unrestorable, restore_failure, resubmit, unusable
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import LoopwrightError
 from loopwright.process_log import mask_logs
 
 LOOK_S, JOB_LOOK_S = 0.3, 1.0
-_REST_S, _PORTS_S, _NAMED_S = 2.0, 2.0, 5.0
+_REST_S, _PORTS_S, _NAMED_S, _ENDED_S = 2.0, 2.0, 5.0, 5.0
 _LISTS_CLASSES = "-XX:DumpLoadedClassList="
 _ENDED = ("CANCELED", "FINISHED")
 log = logging.getLogger(SUPERVISOR)
@@ -51,6 +51,7 @@ class Supervisor:
         self._job: tuple[JobSeen, str] = ("unclear", "")
         self._asked_at = LONG_AGO
         self._stuck_since = NEVER
+        self._unusable: dict[str, str] = {}
 
     def run(self) -> None:
         """Look and act, again and again."""
@@ -88,13 +89,14 @@ class Supervisor:
             self._asked_at = LONG_AGO
         if time.monotonic() - self._asked_at >= JOB_LOOK_S:
             self._job = self._look_at_job()
+            self._unusable = self._look_at_failures()
             self._asked_at = time.monotonic()
-        return Seen(time.monotonic(), dead, *self._job, outcome)
+        return Seen(time.monotonic(), self._unusable | dead, *self._job, outcome)
 
     def _obituary(self, name: str) -> str:
         code = self._processes.exit_code(name)
         if code is None:
-            return "its process ended"
+            return DIED
         return f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"its process ended with exit code {code}"
 
     def _look_at_job(self) -> tuple[JobSeen, str]:
@@ -111,6 +113,15 @@ class Supervisor:
         except LoopwrightError:
             return "unclear", ""
 
+    def _look_at_failures(self) -> dict[str, str]:
+        """TaskManagers that need a new process, with the reason, by what failed in them."""
+        if self._job[0] in ("none", "well", "ended"):
+            return {}
+        try:
+            return unusable(self._rest.failures(self._jobs.noted()), self._processes)
+        except LoopwrightError:
+            return {}
+
     def _judge(self, id_: str, state: JobState) -> tuple[JobSeen, str]:
         if state.running:
             self._stuck_since = NEVER
@@ -119,7 +130,7 @@ class Supervisor:
             return "ended", ""
         if state.name == "FAILED":
             return "lost", f"it failed: {self._rest.exception(id_)}"
-        if not any(map(restore_failure, next(iter(self._rest.failures(id_)), []))):
+        if not any(restore_failure(one.trace) for one in next(iter(self._rest.failures(id_)), [])):
             self._stuck_since = NEVER
             return "starting", ""
         self._stuck_since = min(self._stuck_since, time.monotonic())
@@ -138,9 +149,11 @@ class Supervisor:
             log.error("job: NOT STARTED AGAIN. %s. `loopwright up` tries anew", action.why)
 
     def _start(self, part: Command) -> None:
+        self._unusable.pop(part.name, None)
         self._processes.end_remains(part.name)
         if self._processes.running(part.name) is not None:
             self._processes.stop(part.name, 0)
+        self._processes.wait_ended(_ENDED_S)
         wait_for(lambda: all(map(is_free, part.ports.values())), _PORTS_S)
         try:
             self._processes.start(part)
@@ -151,7 +164,8 @@ class Supervisor:
         if self._plan.job is None:
             return Outcome(ok=True)
         try:
-            id_, point = resubmit(self._jobs, self._plan.job, self._plan.job_seconds, lambda said: log.info("job: %s", said))
+            jobs, job, seconds = self._jobs, self._plan.job, self._plan.job_seconds
+            id_, point = resubmit(jobs, job, seconds, lambda said: log.info("job: %s", said), lambda *_: None)  # a look sees it too
         except Unrestorable as error:
             return Outcome(ok=False, why=f"{error.what}: {error.why}", final=True)
         except LoopwrightError as error:
