@@ -28,7 +28,7 @@ from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
 from udfs.parse import REJECTED, ParseRecords, intake_with
 from udfs.planning import on_one_thread
 from udfs.records import Cluster, kafka_sink, kafka_source
-from udfs.rows import RECORD
+from udfs.rows import KEYED
 
 
 @on_one_thread()
@@ -48,7 +48,7 @@ def build(
         return kafka_source(tables, cluster, names, f"loopwright-{uid}", uid, from_start)
 
     def parsed(names: list[str], uid: str) -> DataStream:
-        return read(names, uid).process(ParseRecords(parse), RECORD).name(f"parse {uid}").uid(f"parse-{uid}")
+        return read(names, uid).process(ParseRecords(parse), KEYED).name(f"parse {uid}").uid(f"parse-{uid}")
 
     definitions = definition_rows(read([topics.definitions], "definitions", from_start=True)).broadcast(DEFINITIONS)
     messages = parsed([topics.messages], "messages")

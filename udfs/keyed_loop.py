@@ -9,7 +9,6 @@ one that finds nothing due is idle. Everything goes out on the main output: in t
 import logging
 import time
 from collections.abc import Callable, Iterator
-from operator import itemgetter
 from typing import Any
 
 from pyflink.common import Configuration, Row, Types
@@ -22,11 +21,12 @@ from loopwright.clock import now_ms
 from loopwright.edges.background import Lane, Outcome
 from loopwright.masking import masked
 from loopwright.step import Call, Decider, Performer, Step
+from udfs.counters import Counters
 from udfs.host import ThreadHost, host_of
+from udfs.keyed import keyed
 from udfs.keyed_state import Stored, pack, unpack
 from udfs.logs import detour_python_threads, pass_on
 from udfs.rows import OUTPUT, row_of
-from udfs.uids import named
 from udfs.wakeup import Kind, open_wakeup
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _SLICE_S, _SLICE_IN_A_BUNDLE_S = 0.5, 0.1  # how long a record is held back; in 
 
 
 def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoop", uid: str) -> DataStream:
-    """The rows that `loop` writes for `records`, keyed by workflow. The key's type is fixed here: `udfs.host` knows just this one.
+    """The rows that `loop` writes for `records` of type KEYED. The key's type is fixed there: `udfs.host` knows just this one.
 
     In process mode each record is a bundle of its own: Flink sets the timers of a bundle after it, and before the next record, but not
     before a checkpoint that comes at the end of it.
@@ -45,8 +45,7 @@ def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoo
     one_a_bundle = Configuration()
     one_a_bundle.set_integer("python.fn-execution.bundle.size", 1)
     records.get_execution_environment().configure(one_a_bundle)
-    keyed = named(records.key_by(itemgetter(0), Types.STRING()), f"{uid}-by-workflow")
-    return keyed.connect(definitions).process(loop, OUTPUT).name(uid).uid(uid)
+    return keyed(records).connect(definitions).process(loop, OUTPUT).name(uid).uid(uid)
 
 
 class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
@@ -90,8 +89,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         detour_python_threads()
         self._decider = self._make_decider()
         self._state = runtime_context.get_state(ValueStateDescriptor("loop", Types.PICKLED_BYTE_ARRAY()))
-        self._metrics = runtime_context.get_metrics_group().add_group("loopwright")
-        self._counters: dict[str, Any] = {}
+        self._counters = Counters(runtime_context.get_metrics_group().add_group("loopwright"))
         self._in_flight: dict[str, set[str]] = {}
         self._outstanding = 0
         self._waiting: set[str] = set()
@@ -118,10 +116,12 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         key = value[0]
         if key is None:
             yield from self._drain()
-            return
-        yield from self._hold_back()
-        self._host.set_key(key)
-        yield from self._fold(key, lambda state, now: self._decider.on_record(key, state, value[1], now))
+        else:
+            yield from self._hold_back()
+            if self._drained:  # else Flink has set the key of its record
+                self._host.set_key(key)
+            yield from self._fold(key, lambda state, now: self._decider.on_record(key, state, value[1], now))
+        self._counters.tell(at_once=not self._outstanding)
 
     def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Row]:
         """A definition, or None where it was removed. Keys that waited for one are woken."""
@@ -136,6 +136,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._to_wake.update(dict.fromkeys(self._waiting))
         self._waiting.clear()
         yield from self._drain()
+        self._counters.tell(at_once=not self._outstanding)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Row]:
         """A key's timer, or the poll that rides on one."""
@@ -150,9 +151,11 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         if due and due <= timestamp:
             yield from self._wake(key, timestamp)
         self._poll()
+        self._counters.tell(at_once=not self._outstanding)
 
     def _enter(self, ctx: Any) -> None:
         self._host.seen(ctx)
+        self._drained = False
         pass_on()
         if not self._catalogue_loaded:
             self._catalogue_loaded = True
@@ -167,13 +170,14 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
                 raise RuntimeError(f"{self._name}: the task has ended")
             left = until - time.monotonic()
             if left <= 0:
-                self._count("held_back")
+                self._counters.count("held_back")
                 return
             self._lane.wait(left)
             yield from self._drain()
 
     def _drain(self) -> Iterator[Row]:
         """Fold what came back and wake the keys that are to be woken, at most a batch of each; the rest after Flink's other work."""
+        self._drained = True
         for outcome in self._lane.take(_BATCH):
             yield from self._finish(outcome)
         for key in list(self._to_wake)[:_BATCH]:
@@ -220,7 +224,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         due = self._arm(wanted, 0 if due <= fired_ms else due, now)
         self._store(raw, pack(Stored(due if wanted or step.state is not None else 0, touched, step.state)))
         for name in step.counts:
-            self._count(name)
+            self._counters.count(name)
         self._poll()
         for emit in step.emits:
             yield row_of(emit)
@@ -228,11 +232,11 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     def _start(self, key: str, call: Call) -> None:
         of_key = self._in_flight.setdefault(key, set())
         if call.id in of_key:
-            self._count("calls_already_in_flight")
+            self._counters.count("calls_already_in_flight")
             return
         of_key.add(call.id)
         self._outstanding += 1
-        self._count("calls_started")
+        self._counters.count("calls_started")
         self._lane.start(key, call)
 
     def _wanted(self, key: str, step: Step, now: int) -> int:
@@ -269,11 +273,6 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
                 self._state.clear()
         elif after != before:
             self._state.update(after)
-
-    def _count(self, name: str) -> None:
-        if name not in self._counters:
-            self._counters[name] = self._metrics.counter(name)
-        self._counters[name].inc()
 
 
 def _steady() -> Callable[[], int]:

@@ -10,7 +10,7 @@ from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
 from loopwright.intake import intake
 from loopwright.settings import Limits
 from loopwright.step import Emit, Record
-from udfs.rows import OUTPUT, row_of
+from udfs.rows import OUTPUT, keyed_row, row_of
 
 REJECTED = OutputTag("rejected", OUTPUT)
 
@@ -18,7 +18,7 @@ Parse = Callable[[Record], tuple[str, bytes] | Emit | None]
 
 
 class ParseRecords(ProcessFunction):  # type: ignore[misc]  # pyflink is untyped
-    """Rows of `udfs.records.kafka_source` become Row(workflow, record) on the main output, or a record to write on `REJECTED`.
+    """Rows of `udfs.records.kafka_source` become rows of type KEYED on the main output, or a record to write on `REJECTED`.
 
     That is a dead letter, or the record itself, to be written to its topic once more under its key (counted as `filed_again`).
     `make_parse` is an importable factory, called when the task opens; what it makes must not raise. None is counted as `skipped`.
@@ -43,7 +43,7 @@ class ParseRecords(ProcessFunction):  # type: ignore[misc]  # pyflink is untyped
             (self._filed if parsed.topic == record.topic else self._rejected).inc()
             yield REJECTED, row_of(parsed)
         else:
-            yield Row(*parsed)
+            yield keyed_row(*parsed)
 
 
 def record_of(row: Row) -> Record:

@@ -17,7 +17,7 @@ from pyflink.java_gateway import get_gateway
 from loopwright.step import Performer
 from tests.flink.counting import CountingDecider
 from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
-from udfs.rows import DEFINITION, OUTPUT, RECORD
+from udfs.rows import DEFINITION, KEYED, OUTPUT, keyed_row
 from udfs.uids import named
 
 DEADLINE_S = 120
@@ -133,7 +133,7 @@ class Stage:
         env = environment(mode, options.pop("conf", None))
         env.set_parallelism(parallelism)
         loop = KeyedLoop("counting", CountingDecider, performer, **{"wakeup": wakeup, "guard_ms": 200, **options})
-        records = _lines(env, self.folder / "records", "records").map(_record, RECORD)
+        records = _lines(env, self.folder / "records", "records").map(_record, KEYED)
         definitions = _lines(env, self.folder / "definitions", "definitions").map(_definition, DEFINITION)
         out = run_keyed(records, definitions.broadcast(DEFINITIONS), loop, "loop")
         named(out.map(Append(self._out), OUTPUT), "append")
@@ -217,7 +217,7 @@ def _lines(env: StreamExecutionEnvironment, folder: Path, uid: str) -> DataStrea
 
 def _record(line: str) -> Row:
     key, asked = json.loads(line)
-    return Row(key, json.dumps(asked).encode())
+    return keyed_row(key, json.dumps(asked).encode())
 
 
 def _definition(line: str) -> Row:

@@ -16,7 +16,7 @@ from loopwright.step import Emit, Record
 from tests.flink.minicluster import MiniCluster, environment, until
 from udfs.parse import REJECTED, Parse, ParseRecords
 from udfs.records import Cluster, kafka_sink, kafka_source
-from udfs.rows import RECORD
+from udfs.rows import KEYED
 
 
 def mirror(topic: str, record: Record) -> Emit:
@@ -47,7 +47,7 @@ class Mirror:
         env.add_jars(*[path.as_uri() for path in self._jars.paths("flink")])
         tables, kafka = StreamTableEnvironment.create(env), Cluster(self.settings.kafka.bootstrap_servers)
         records = kafka_source(tables, kafka, [self.settings.topics.messages], "mirror", "messages")
-        parsed = records.process(ParseRecords(partial(mirror_to, to)), RECORD).uid("parse")
+        parsed = records.process(ParseRecords(partial(mirror_to, to)), KEYED).uid("parse")
         kafka_sink(tables, kafka, parsed.get_side_output(REJECTED), [self.settings.topics.results], "results")
         self.job = self.cluster.submit(env, jars=self._jars.paths("flink"))
 

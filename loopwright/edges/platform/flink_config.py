@@ -156,7 +156,8 @@ def _python(config: FlinkConfig, python: Path) -> dict[str, str]:
         "python.execution-mode": config.execution_mode,
         "python.executable": str(python),
         "python.client.executable": str(python),
-        "python.fn-execution.bundle.time": "1",
+        # in thread mode there are no bundles, and yet each operator looks for one to end so often
+        "python.fn-execution.bundle.time": "1" if config.execution_mode == "process" else "60000",
     }
 
 
