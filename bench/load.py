@@ -12,11 +12,13 @@ from typing import Any
 import aiohttp
 import orjson
 
+from bench.measure import steady
 from bench.workload import arrivals
 
 START_S = 30.0
 FAILURES = 100
 AGAIN_S = 0.1
+SPELL_S = 3.0
 
 
 class Unusable(Exception):
@@ -104,11 +106,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Phase:
-    """How long a phase warms up and is measured, in seconds; `at_window` is called when the window opens and when it closes."""
+    """How long a phase warms up and is measured, in seconds; `at_window` is called when the window opens and when it closes.
+
+    With `longest_warm_s` a closed loop goes on to warm up until the system gets hardly faster any more, or for so long.
+    """
 
     warm_s: float
     seconds: float
     at_window: Callable[[], None]
+    longest_warm_s: float = 0.0
 
 
 async def open_loop(target: Target, phase: Phase, rate: float, first: int, seed: int) -> Sent:
@@ -131,10 +137,9 @@ async def open_loop(target: Target, phase: Phase, rate: float, first: int, seed:
 
 async def closed_loop(target: Target, phase: Phase, open_workflows: int, first: int) -> Sent:
     """So many workflows open at all times, with the leads from `first` on. Raises Unusable."""
-    sent, tasks, began, ended = Sent(), set[asyncio.Task[None]](), time.monotonic_ns(), 0
-    sent.since, sent.until = (began + int(s * 1e9) for s in (phase.warm_s, phase.warm_s + phase.seconds))
-    marks = asyncio.create_task(_marked(phase, sent))
-    while time.monotonic_ns() < sent.until:
+    sent, tasks, warming, ended = Sent(), set[asyncio.Task[None]](), _Warming(phase, time.monotonic()), 0
+    marks: asyncio.Task[None] | None = None
+    while marks is None or time.monotonic_ns() < sent.until:
         for _ in range(open_workflows - (sent.taken - ended)):
             number = first + len(sent.due)
             sent.due[number] = time.monotonic_ns()
@@ -143,9 +148,31 @@ async def closed_loop(target: Target, phase: Phase, open_workflows: int, first: 
             task.add_done_callback(tasks.discard)
         ended = await target.ended(ended)
         _check(sent)
+        if marks is None and warming.over(time.monotonic(), ended):
+            sent.since = time.monotonic_ns()
+            sent.until = sent.since + int(phase.seconds * 1e9)
+            marks = asyncio.create_task(_marked(phase, sent))
     await marks
     await asyncio.gather(*tasks)
     return sent
+
+
+class _Warming:
+    """A system that warms up since `began`, in s by the monotonic clock."""
+
+    def __init__(self, phase: Phase, began: float) -> None:
+        self._phase, self._began = phase, began
+        self._rates: list[float] = []
+        self._spell = (began, 0)
+
+    def over(self, now: float, ended: int) -> bool:
+        """Whether it is time to measure; `ended` workflows have ended so far."""
+        since, before = self._spell
+        if now - since >= SPELL_S:
+            self._rates.append((ended - before) / (now - since))
+            self._spell = (now, ended)
+        warm_s = now - self._began
+        return warm_s >= self._phase.warm_s and (warm_s >= self._phase.longest_warm_s or steady(self._rates))
 
 
 async def _marked(phase: Phase, sent: Sent) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from bench.workload import HOPS
 
 Entry = Sequence[Any]  # kind, lead, hop, arrived, replied: see bench.simulators
+SETTLED, HARDLY = 2, 0.05
 QUANTILES = (*(float(percent) for percent in range(100)), 99.5, 99.9, 100.0)
 
 
@@ -39,6 +40,11 @@ class Latencies:
     unfinished: int
     repeated: int
     model_calls: float
+
+
+def steady(rates: Sequence[float]) -> bool:
+    """Whether a system has come to its speed: in the last two of these equal spells it got hardly faster than in the best one before."""
+    return len(rates) > SETTLED and max(rates[-SETTLED:]) <= max(rates[:-SETTLED]) * (1 + HARDLY)
 
 
 @dataclass

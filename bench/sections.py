@@ -119,7 +119,8 @@ def _run(raw: Raw, turns: Sequence[Turn]) -> str:
     lines = [
         f"- {machine_line(raw['before'])}; after it {raw['after']['load_average'][0]}.{began}",
         f"- {repeats} repeat{'' if repeats == 1 else 's'} of {len(spreads(turns))} systems.",
-        f"- Hops per second: {course['throughput_s']:g} s after {course['throughput_warm_s']:g} s of warm-up. Latency: "
+        f"- Hops per second: {course['throughput_s']:g} s after {course['throughput_warm_s']:g} to "
+        f"{course['throughput_longest_warm_s']:g} s of warm-up. Latency: "
         f"{course['latency_s']:g} s after {course['latency_warm_s']:g} s, {course['rate']:g} workflows per second.",
         f"- {_cores(pins, turns)}",
     ]

@@ -91,6 +91,7 @@ class Platform(Frozen):
     task_managers: int = Field(1, ge=1, description="TaskManagers; with 2 the job moves to the other one when one dies.")
     parallelism: int = Field(1, ge=1, description="Instances of each operator, two per TaskManager at most; changed by `down` and `up`.")
     execution_mode: Literal["thread", "process"] = Field("thread", description="Python inside the TaskManager, or in a process of its own.")
+    quick_start: bool = Field(True, description="JVMs that start fast; false: such that run faster, after a minute under load.")
 
 
 class Settings(BaseSettings):

@@ -55,6 +55,7 @@ def stack_config(settings: Settings) -> StackConfig:
         python_paths=(ROOT,),
         folder=Path.cwd(),
         preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
+        quick=settings.platform.quick_start,
         supervisor=settings.platform.supervisor,
     )
 

@@ -1,10 +1,12 @@
 """The two loads of the benchmark, on a system that is played here."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from bench import load
 from bench.load import Phase, Sent, Unusable, closed_loop, open_loop
 from bench.workload import arrivals
 
@@ -41,6 +43,18 @@ def test_so_many_workflows_are_open_at_all_times_and_no_more() -> None:
     assert list(sent.due) == list(range(1, len(sent.due) + 1))
     assert len(marks) == 2
     assert sent.until - sent.since == 100_000_000
+
+
+def test_a_system_warms_up_until_it_gets_hardly_faster_or_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "SPELL_S", 0.03)
+    settled: Any = Played()
+    began = time.monotonic_ns()
+    sent = asyncio.run(closed_loop(settled, Phase(0.01, 0.02, lambda: None, longest_warm_s=30), 7, first=1))
+    assert 0.09 <= (sent.since - began) / 1e9 < 15  # three spells at the least
+    monkeypatch.setattr(load, "steady", lambda _: False)
+    began = time.monotonic_ns()
+    sent = asyncio.run(closed_loop(settled, Phase(0.01, 0.02, lambda: None, longest_warm_s=0.4), 7, first=1))
+    assert (sent.since - began) / 1e9 >= 0.4
 
 
 def test_workflows_arrive_when_they_are_due_whether_or_not_the_last_was_taken() -> None:

@@ -2,7 +2,9 @@
 
 import math
 
-from bench.measure import Spread, hops_per_s, latencies, percentile, quantiles, refused, spread
+import pytest
+
+from bench.measure import Spread, hops_per_s, latencies, percentile, quantiles, refused, spread, steady
 
 MS = 1_000_000
 
@@ -96,3 +98,19 @@ def test_the_distribution_goes_from_the_least_to_the_greatest() -> None:
 def test_a_spread_is_least_middle_and_greatest() -> None:
     assert spread([3.0, 1.0, 2.0]) == Spread(1.0, 2.0, 3.0)
     assert spread([]) is None
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ([], False),
+        ([10, 10], False),  # too few to tell
+        ([10, 10, 10], True),
+        ([10, 20, 21], False),
+        ([10, 20, 20, 21], True),
+        ([10, 20, 20, 22], False),
+        ([30, 10, 12], True),  # it gets slower: no warm-up helps
+    ],
+)
+def test_a_system_is_steady_once_it_gets_hardly_faster(rates: list[float], expected: bool) -> None:
+    assert steady(rates) is expected

@@ -48,9 +48,9 @@ def tuning(quick: bool) -> tuple[str, ...]:
     """Compiler and collector flags of a service.
 
     `quick` compiles with the first compiler alone and collects serially: a third of the processor time until a job runs, at the price of
-    peak throughput. Else the JVM's full optimisation.
+    peak throughput. Else both compilers, and the collector that the JVM itself chooses for the cores that it has.
     """
-    return ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC") if quick else ("-XX:+UseG1GC",)
+    return ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC") if quick else ()
 
 
 def child_environment(
