@@ -29,12 +29,11 @@ def allowed_actions(state: WorkflowState, policy: Policy) -> frozenset[str] | No
     return frozenset.intersection(*sets) if sets else None
 
 
-def denied(definition: AgentDefinition, state: WorkflowState, policy: Policy) -> Denied | None:
-    """Why `state` may not use the agent; None where it may."""
+def denied(definition: AgentDefinition, state: WorkflowState, allowed: frozenset[str] | None) -> Denied | None:
+    """Why `state`, which may have these actions done (`allowed_actions`), may not use the agent; None where it may."""
     if definition.tenants and state.tenant not in definition.tenants:
         whose = f"of tenant {state.tenant!r}" if state.tenant else "of no tenant"
         return Denied("foreign-tenant", f"it works for other tenants; this workflow is {whose}")
-    allowed = allowed_actions(state, policy)
     needed = [] if allowed is None else [action for action in definition.actions if action not in allowed]
     if needed:
         return Denied("action-not-allowed", f"it needs the action {', '.join(needed)}, which this workflow does not allow")

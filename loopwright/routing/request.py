@@ -7,7 +7,7 @@ from typing import Any
 
 from loopwright.masking import MASK
 from loopwright.registry.catalogue import Agent
-from loopwright.routing.access import Denied, Policy, denied
+from loopwright.routing.access import Denied, Policy, allowed_actions, denied
 from loopwright.sealing import is_sealed
 from loopwright.settings import Limits, Routing
 from loopwright.workflow.document import fingerprint
@@ -72,19 +72,14 @@ class RouteRequest:
     @cached_property
     def denied(self) -> dict[str, Denied]:
         """The agents that the workflow may not use, whatever the contracts, a payload or a model say."""
-        found = ((name, denied(agent.definition, self.state, self.policy)) for name, agent in self.agents.items())
+        allowed = allowed_actions(self.state, self.policy)
+        found = ((name, denied(agent.definition, self.state, allowed)) for name, agent in self.agents.items())
         return {name: why for name, why in found if why is not None}
 
     @cached_property
     def refused(self) -> dict[str, Denied]:
         """Those of them that would have been candidates."""
-        document = self.state.document
-        seen = {name: self.agents[name].input.project(document) for name in self.denied}
-        return {
-            name: self.denied[name]
-            for name, given in seen.items()
-            if self._unfit(name, self.agents[name], given, fingerprint(given)) is None
-        }
+        return {name: why for name, why in self.denied.items() if isinstance(self._fit(name, self.agents[name]), Candidate)}
 
     @cached_property
     def masked(self) -> Masked:
@@ -92,19 +87,15 @@ class RouteRequest:
         candidates: list[Candidate] = []
         rejected: dict[str, str] = {}
         for name, agent in self.agents.items():
-            seen = agent.input.project(self.state.document)
-            input_hash = fingerprint(seen)
-            why = self._why_not(name, agent, seen, input_hash)
-            if why is None:
-                candidates.append(Candidate(agent, seen, input_hash))
+            found = self.denied[name].why if name in self.denied else self._fit(name, agent)
+            if isinstance(found, Candidate):
+                candidates.append(found)
             else:
-                rejected[name] = why
+                rejected[name] = found
         return Masked(tuple(candidates), rejected)
 
-    def _why_not(self, name: str, agent: Agent, seen: dict[str, Any], input_hash: str) -> str | None:
-        return self.denied[name].why if name in self.denied else self._unfit(name, agent, seen, input_hash)
-
-    def _unfit(self, name: str, agent: Agent, seen: dict[str, Any], input_hash: str) -> str | None:
+    def _fit(self, name: str, agent: Agent) -> Candidate | str:
+        """The agent as a candidate, or why its contracts make it none: the cheap reasons first."""
         state = self.state
         if name in state.failed:
             return f"it failed: {state.failed[name]}"
@@ -120,9 +111,13 @@ class RouteRequest:
             return f"{', '.join(sorted(promised))} is there already"
         if not promised and name in visited:
             return "it has run already"
+        seen = agent.input.project(state.document)
+        input_hash = fingerprint(seen)
         if any(visit.agent == name and visit.input_hash == input_hash for visit in state.visits):
             return "it has run with this very input"
-        return None if agent.input.accepts(seen) else "; ".join(agent.input.errors(seen, self.sensitive)[:3])
+        if not agent.input.accepts(seen):
+            return "; ".join(agent.input.errors(seen, self.sensitive)[:3])
+        return Candidate(agent, seen, input_hash)
 
 
 @dataclass(frozen=True, slots=True)
