@@ -11,7 +11,7 @@ from typing import Any
 from bench.measure import Spread
 from bench.model_calls import CONTRACTS, EVERY_MESSAGE
 from bench.report import CEILING, COLUMNS, PRODUCT, remark, spreads
-from bench.session import Turn
+from bench.session import PART, Turn
 from bench.workload import HOPS
 
 Raw = Mapping[str, Any]
@@ -165,7 +165,14 @@ def _capacity(turns: Sequence[Turn]) -> str:
         "memory_mib": ("memory of all its processes, Kafka and JobManager among them, MiB", 0),
     }
     rows += [[text, spread_cell(figures[name], decimals)] for name, (text, decimals) in named.items() if name in figures]
-    return table(["Loopwright", "median (least to greatest)"], rows)
+    return table(["Loopwright", "median (least to greatest)"], rows) + _parts(figures)
+
+
+def _parts(figures: Mapping[str, Spread]) -> str:
+    """Where the processor time of a hop goes, the largest part first."""
+    found = {name.removeprefix(PART): spread for name, spread in figures.items() if name.startswith(PART)}
+    rows = [[name, spread_cell(found[name], 2)] for name in sorted(found, key=lambda name: -found[name].median)]
+    return "\n\nOf the CPU per hop at full load:\n\n" + table(["part", "ms per hop"], rows) if rows else ""
 
 
 def growth(raw: Raw) -> dict[str, str]:

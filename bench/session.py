@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from bench import measure
+from bench import measure, parts
 from bench.install import python_of
 from bench.load import Phase, Sent, Target, Unusable, closed_loop, open_loop
 from bench.processes import Child, NotReady, cpu_s, descendants, end, last_words, memory_mib, tree
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(".loopwright") / "bench"
 READY_S, STOP_S, SIMULATORS_S = 300.0, 60.0, 15.0
 CACHE = "LOOPWRIGHT_CACHE"
+PART = "cpu_ms_per_hop of "
 SECOND_PHASE = 1_000_000  # its first lead: no lead comes twice
 
 
@@ -125,6 +126,7 @@ async def _throughput(found: Turn, course: Course, target: Target, beside: Child
     log = await target.log()
     rate = measure.hops_per_s(log, sent.since, sent.until)
     figures = {"hops_per_s": rate, **meter.per_hop(rate * course.throughput_s, course.throughput_s)}
+    figures |= meter.of_parts(rate * course.throughput_s)
     figures |= {"refused_starts": sent.refused, "refused_requests": measure.refused(log), "memory_mib": memory_mib(meter.processes())}
     found.figures.update(figures)
     await _all_done(found, target, sent, course)
@@ -162,6 +164,7 @@ class _Meter:
     def __init__(self, beside: Child) -> None:
         self._beside = beside
         self._system: list[float] = []
+        self._parts: list[dict[str, float]] = []
         self._simulators: list[float] = []
 
     def processes(self) -> Any:
@@ -171,7 +174,12 @@ class _Meter:
     def read(self) -> None:
         """Take a reading."""
         self._system.append(cpu_s(self.processes()))
+        self._parts.append(parts.used_s(self.processes()))
         self._simulators.append(cpu_s(tree(self._beside.pid)))
+
+    def of_parts(self, hops: float) -> dict[str, float]:
+        """CPU ms per hop of each part of the system."""
+        return {PART + name: ms for name, ms in parts.per_hop_ms(self._parts[0], self._parts[-1], hops).items()}
 
     def per_hop(self, hops: float, seconds: float) -> dict[str, float]:
         """CPU ms per hop; cores that the system and the simulators kept busy."""

@@ -253,3 +253,14 @@ def test_the_page_has_one_place_for_each_figure_and_no_other() -> None:
 def test_every_section_is_made_by_one_of_the_measurements() -> None:
     made = [name for option, raw in RAW.items() for name in publish.SOURCES[option][1](raw).sections]
     assert sorted(made) == sorted(SECTIONS)
+
+
+def test_where_the_processor_time_of_a_hop_goes_is_told_the_largest_part_first() -> None:
+    found = turn("loopwright")
+    found["figures"] |= {"cpu_ms_per_hop of Kafka": 0.25, "cpu_ms_per_hop of TaskManager: compiling": 0.5}
+    rest = turn("loopwright", 2)
+    rest["figures"] |= {"cpu_ms_per_hop of Kafka": 0.75}
+    text = sections.comparison(comparison(found, rest, turn("restate_peer")))["capacity"]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("part | ms per hop |")[1].splitlines()[2:]]
+    assert rows == [["Kafka", "0.50 (0.25 to 0.75)"], ["TaskManager: compiling", "0.50"]]
+    assert "part" not in sections.comparison(comparison(turn("loopwright"), turn("restate_peer")))["capacity"]
