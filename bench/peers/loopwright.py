@@ -1,8 +1,7 @@
 """Loopwright itself: the local platform as `loopwright up` starts it, with a team of five agents and no service of its own.
 
-Kafka, the JobManager and one TaskManager run with their defaults, but for JVMs that run fast: Python inside the TaskManager, a checkpoint
-every five seconds, each decision written to Kafka before anything acts on it. This process is a thin client: it writes starts and counts
-results, nothing else.
+Kafka, the JobManager and one TaskManager run with their defaults: Python inside the TaskManager, a checkpoint every five seconds, each
+decision written to Kafka before anything acts on it. This process is a thin client: it writes starts and counts results, nothing else.
 """
 
 import asyncio
@@ -68,7 +67,7 @@ def start(number: int, settings: Settings, now_ms: int) -> Emit:
 
 def platform(home: Path, simulators: str) -> tuple[Settings, Stack]:
     """A platform in the folder `home`, on free ports. Writes the team's definitions there."""
-    settings = read_settings(home=home / "state", team=TEAM, default_team_dir=home / "team", kafka={}, platform={"quick_start": False})
+    settings = read_settings(home=home / "state", team=TEAM, default_team_dir=home / "team", kafka={})
     settings.default_team_dir.mkdir(parents=True, exist_ok=True)
     for definition in definitions(simulators):
         (settings.default_team_dir / f"{definition['name']}.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
@@ -82,10 +81,7 @@ class Loopwright(Peer):
 
     name = "loopwright"
     durable = True
-    how = (
-        "`loopwright up` with LOOPWRIGHT_PLATFORM__QUICK_START=false: one TaskManager, thread mode, checkpoints every 5 s, each decision "
-        "logged before it is acted on"
-    )
+    how = "`loopwright up`: one TaskManager, thread mode, checkpoints every 5 s, each decision logged before it is acted on"
 
     def __init__(self) -> None:
         self._stack: Stack | None = None
