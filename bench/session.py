@@ -173,8 +173,9 @@ class _Meter:
 
     def read(self) -> None:
         """Take a reading."""
-        self._system.append(cpu_s(self.processes()))
-        self._parts.append(parts.used_s(self.processes()))
+        processes = self.processes()
+        self._system.append(cpu_s(processes))
+        self._parts.append(parts.used_s(processes))
         self._simulators.append(cpu_s(tree(self._beside.pid)))
 
     def of_parts(self, hops: float) -> dict[str, float]:

@@ -5,24 +5,12 @@ Writes each record of `in` to `out` as `<value>=1`.
 
 import sys
 
-from pyflink.common import Types, WatermarkStrategy
-from pyflink.common.serialization import SimpleStringSchema
+from platform_kafka import read_in, write_out
+from pyflink.common import Types
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.datastream.connectors.kafka import KafkaOffsetsInitializer, KafkaRecordSerializationSchema, KafkaSink, KafkaSource
 
 servers = sys.argv[1]
 env = StreamExecutionEnvironment.get_execution_environment()
-source = (
-    KafkaSource.builder()
-    .set_bootstrap_servers(servers)
-    .set_topics("in")
-    .set_group_id("one-python-task")
-    .set_starting_offsets(KafkaOffsetsInitializer.earliest())
-    .set_value_only_deserializer(SimpleStringSchema())
-    .build()
-)
-out = KafkaRecordSerializationSchema.builder().set_topic("out").set_value_serialization_schema(SimpleStringSchema()).build()
-read = env.from_source(source, WatermarkStrategy.no_watermarks(), "in").uid("in")
-told = read.map(lambda value: f"{value}=1", Types.STRING()).uid("tell")
-told.rebalance().sink_to(KafkaSink.builder().set_bootstrap_servers(servers).set_record_serializer(out).build()).uid("out")
+told = read_in(env, servers, "one-python-task").map(lambda value: f"{value}=1", Types.STRING()).uid("tell")
+write_out(told.rebalance(), servers)
 env.execute("one python task")

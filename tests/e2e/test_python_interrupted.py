@@ -31,7 +31,7 @@ slow, pid = pathlib.Path(__file__).with_name("slow"), str(os.getpid())
 if slow.exists() and not sys.orig_argv[1:]:  # in a JVM
     slow.with_name(f"starts-in-{pid}").touch()
     while slow.exists() and slow.read_text() in ("", pid):
-        time.sleep(0.05)
+        time.sleep(0.05)  # it starts for as long as the test wants it to
     slow.with_name(f"started-in-{pid}").touch()
 """
 

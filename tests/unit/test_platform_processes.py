@@ -61,7 +61,7 @@ held[::4096] = b"x" * len(held[::4096])
 for _ in range(50):
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 print("ready", flush=True)
-time.sleep(600)
+time.sleep(600)  # it is killed
 """
 
 
