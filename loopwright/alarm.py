@@ -25,13 +25,16 @@ def alarm_ms(wanted_ms: int, due_ms: int, now_ms: int, clock_ms: int) -> int:
     """The time to set a timer for; 0 where none is needed, since one that is set fires by then.
 
     `wanted_ms`: when the decider wants to be woken (0: never), as seen from `now_ms`, the time that it was told. `due_ms`: what the key's
-    timer is set for (0: none is). One whose time has passed by the clock may still be far away: the clock was set forward since.
+    timer is set for (0: none is). Where that time has passed by the clock and the timer has not fired, the key is woken at once in its
+    place: it may be about to fire, or hours away, where the clock was set forward since; and what waits for it is not asked for again.
     """
     if not wanted_ms:
         return 0
+    if 0 < due_ms < clock_ms:
+        return clock_ms + 1
     ahead_ms = now_ms - clock_ms
     at_ms = wanted_ms - ahead_ms if ahead_ms > SET_BACK_MS else wanted_ms
-    return at_ms if not due_ms or at_ms < due_ms or due_ms < clock_ms else 0
+    return at_ms if not due_ms or at_ms < due_ms else 0
 
 
 def absurd(due_ms: int, now_ms: int) -> bool:

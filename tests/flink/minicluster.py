@@ -86,9 +86,18 @@ class MiniCluster:
                 found[m["id"].rpartition(".")[2]] = int(m["sum"])
         return found
 
-    def savepoint(self, job: Any, folder: Path, cancel: bool) -> str:
-        canonical = self._jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
-        return str(self._cluster.triggerSavepoint(job, folder.as_uri(), cancel, canonical).get())
+    def savepoint(self, job: Any, folder: Path) -> str:
+        """Of a job that goes on; its path."""
+        return str(self._cluster.triggerSavepoint(job, folder.as_uri(), False, self._canonical()).get())
+
+    def stop(self, job: Any, folder: Path) -> str:
+        """End the job with a savepoint, as `flink stop` does; its path."""
+        savepoint = str(self._cluster.stopWithSavepoint(job, folder.as_uri(), False, self._canonical()).get())
+        until("the job ended", lambda: self.status(job) == "FINISHED")
+        return savepoint
+
+    def _canonical(self) -> Any:
+        return self._jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
 
     def cancel(self, job: Any) -> None:
         if self.status(job) not in {"CANCELED", "FAILED", "FINISHED"}:
@@ -142,10 +151,13 @@ class Stage:
     def end(self) -> None:
         """Stop the job. With a savepoint, since in process mode a cancel with an open bundle kills Flink's TaskManager."""
         if self.job is not None and self.cluster.status(self.job) == "RUNNING":
-            self.cluster.savepoint(self.job, self.folder / "savepoints", cancel=True)
-            until("the job ended", lambda: self.cluster.status(self.job) == "CANCELED")
+            self.stop()
         elif self.job is not None:
             self.cluster.cancel(self.job)
+
+    def stop(self) -> str:
+        """Stop the job with a savepoint; its path."""
+        return self.cluster.stop(self.job, self.folder / "savepoints")
 
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Wait until `holds()` is true; what is there instead is told where it never is."""

@@ -74,9 +74,7 @@ class Orchestra:
 
     def stop(self, folder: Path) -> str:
         """Stop the job with a savepoint below `folder`; its path."""
-        savepoint = self.cluster.savepoint(self.job, folder, cancel=True)
-        until("the job ended", lambda: self.cluster.status(self.job) == "CANCELED")
-        return savepoint
+        return self.cluster.stop(self.job, folder)
 
     def ends_by_the_log(self) -> dict[str, tuple[str, tuple[str, ...], bytes]]:
         """By workflow what the fold of agent-messages gives, without the job: phase, path, document."""

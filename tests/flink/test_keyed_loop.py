@@ -62,9 +62,7 @@ def test_pending_calls_are_made_again_after_a_restore(stage: Stage, mode: str, w
     stage.send("sleeps", {"do": "later", "ms": 3_600_000})
     stage.until("both calls run", lambda: len(stage.noted("start")) == 2 and stage.seen("sleeps"))
 
-    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=True)
-    stage.until("the first job ended", lambda: stage.cluster.status(stage.job) == "CANCELED")
-    stage.run(mode, wakeup, performer(stage), savepoint=savepoint)
+    stage.run(mode, wakeup, performer(stage), savepoint=stage.stop())
     stage.until("both are made again", lambda: len(stage.noted("start")) == 4)
     stage.send("needs", {"do": "need", "name": "a/b@1"})
     stage.until("the catalogue was restored", lambda: stage.seen("needs") == ["definition"])
@@ -100,8 +98,7 @@ def test_pending_calls_and_timers_move_with_their_keys_when_the_parallelism_chan
     for n in range(20):
         stage.send(f"w{n}", {"do": "call", "id": f"c{n}"})
     stage.until("the calls run", lambda: len(stage.noted("start")) == 20)
-    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=True)
-    stage.run("thread", "mailbox", performer(stage), savepoint=savepoint, parallelism=2)
+    stage.run("thread", "mailbox", performer(stage), savepoint=stage.stop(), parallelism=2)
     stage.until("all are made again", lambda: len(stage.noted("start")) == 40)
     assert len(stage.noted("open")) == 3, "each of the two new instances has a performer"
     stage.gate.touch()
@@ -137,7 +134,7 @@ def test_at_the_cap_checkpoints_and_records_wait_for_seconds_and_not_for_a_call_
     stage.until("the call runs", lambda: stage.noted("start"))
     stage.send("v", {"do": "call", "id": "second"})
     stage.send("u", {"do": "count"})
-    assert stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=False)
+    assert stage.cluster.savepoint(stage.job, stage.folder / "savepoints")
     stage.until("the records behind it are taken in", lambda: stage.seen("v") and stage.seen("u"))
     assert [call for call, _ in stage.noted("start")] == ["first"], "no more calls than allowed run at a time"
     stage.gate.touch()
@@ -185,7 +182,7 @@ def test_a_checkpoint_does_not_wait_for_calls_in_flight(stage: Stage) -> None:
     stage.run("thread", "mailbox", performer(stage))
     stage.send("w", {"do": "call", "id": "c"})
     stage.until("the call runs", lambda: stage.noted("start"))
-    assert stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=False)
+    assert stage.cluster.savepoint(stage.job, stage.folder / "savepoints")
     assert not stage.noted("finish")
 
 
@@ -211,7 +208,7 @@ def test_a_savepoint_holds_the_timer_of_every_key_whose_record_it_holds(stage: S
     for key in keys:
         stage.send(key, {"do": "later", "ms": 2000})
     stage.until("some are in", lambda: len(stage.seen()) > 10)
-    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints", cancel=False)
+    savepoint = stage.cluster.savepoint(stage.job, stage.folder / "savepoints")
     woken = lambda: {one["key"] for one in stage.out() if one["saw"] == "wake"} == keys  # noqa: E731
     stage.until("every key is woken", woken)
     stage.end()
