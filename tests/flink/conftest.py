@@ -58,16 +58,14 @@ def minicluster(flink_environment: None) -> Iterator["object"]:
 
 @pytest.fixture
 def stage(minicluster: "object", tmp_path: Path, request: pytest.FixtureRequest) -> Iterator["object"]:
-    """Files and a job. A job in process mode has a cluster of its own: Beam may bring the TaskManager down when such a job is stopped."""
-    from tests.flink.minicluster import MiniCluster, Stage
+    """Files and a job."""
+    from tests.flink.minicluster import Stage
 
     callspec = getattr(request.node, "callspec", None)
-    own = MiniCluster() if callspec is not None and callspec.params.get("mode") == "process" else None
-    stage = Stage(own or minicluster, tmp_path)  # type: ignore[arg-type]
+    own = callspec is not None and callspec.params.get("mode") == "process"
+    stage = Stage(minicluster, tmp_path, own)  # type: ignore[arg-type]
     yield stage
     stage.end()
-    if own is not None:
-        own.close()
 
 
 @pytest.fixture

@@ -88,16 +88,17 @@ class MiniCluster:
 
     def savepoint(self, job: Any, folder: Path) -> str:
         """Of a job that goes on; its path."""
-        return str(self._cluster.triggerSavepoint(job, folder.as_uri(), False, self._canonical()).get())
+        return self._savepoint(job, folder, cancel=False)
 
     def stop(self, job: Any, folder: Path) -> str:
-        """End the job with a savepoint, as `flink stop` does; its path."""
-        savepoint = str(self._cluster.stopWithSavepoint(job, folder.as_uri(), False, self._canonical()).get())
-        until("the job ended", lambda: self.status(job) == "FINISHED")
+        """End the job with a savepoint; its path."""
+        savepoint = self._savepoint(job, folder, cancel=True)
+        until("the job ended", lambda: self.status(job) == "CANCELED")
         return savepoint
 
-    def _canonical(self) -> Any:
-        return self._jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+    def _savepoint(self, job: Any, folder: Path, cancel: bool) -> str:
+        canonical = self._jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+        return str(self._cluster.triggerSavepoint(job, folder.as_uri(), cancel, canonical).get())
 
     def cancel(self, job: Any) -> None:
         if self.status(job) not in {"CANCELED", "FAILED", "FINISHED"}:
@@ -126,10 +127,14 @@ class Append(MapFunction):  # type: ignore[misc]  # pyflink is untyped
 
 
 class Stage:
-    """One test's files, and the job that runs on them."""
+    """One test's files, and the job that runs on them.
 
-    def __init__(self, cluster: MiniCluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
+    A job in process mode has a cluster of its own, and another one once it was stopped: Beam may bring the TaskManager down with it.
+    """
+
+    def __init__(self, shared: MiniCluster, folder: Path, own: bool) -> None:
+        self._own = own
+        self.cluster, self.folder = MiniCluster() if own else shared, folder
         self.gate, self.diary, self._out = folder / "gate", folder / "diary", folder / "out"
         for name in ("records", "definitions", "savepoints"):
             (folder / name).mkdir()
@@ -149,15 +154,21 @@ class Stage:
         self.job = self.cluster.submit(env, savepoint)
 
     def end(self) -> None:
-        """Stop the job. With a savepoint, since in process mode a cancel with an open bundle kills Flink's TaskManager."""
+        """Stop the job, and the cluster if it is the job's own."""
         if self.job is not None and self.cluster.status(self.job) == "RUNNING":
-            self.stop()
+            self.cluster.stop(self.job, self.folder / "savepoints")
         elif self.job is not None:
             self.cluster.cancel(self.job)
+        if self._own:
+            self.cluster.close()
 
     def stop(self) -> str:
         """Stop the job with a savepoint; its path."""
-        return self.cluster.stop(self.job, self.folder / "savepoints")
+        savepoint = self.cluster.stop(self.job, self.folder / "savepoints")
+        if self._own:
+            self.cluster.close()
+            self.cluster = MiniCluster()
+        return savepoint
 
     def until(self, what: str, holds: Callable[[], Any]) -> Any:
         """Wait until `holds()` is true; what is there instead is told where it never is."""
