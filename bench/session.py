@@ -37,17 +37,17 @@ class Course:
     The first phase warms up until the system gets hardly faster, within its bounds.
     """
 
-    throughput_warm_s: float = 30.0
-    throughput_longest_warm_s: float = 90.0
-    throughput_s: float = 20.0
-    latency_warm_s: float = 10.0
-    latency_s: float = 60.0
+    throughput_warm_s: float = 15.0
+    throughput_longest_warm_s: float = 60.0
+    throughput_s: float = 12.0
+    latency_warm_s: float = 5.0
+    latency_s: float = 30.0
     open_workflows: int = 100
     rate: float = 20.0
-    drain_s: float = 60.0
+    drain_s: float = 30.0
 
 
-QUICK = Course(throughput_warm_s=6, throughput_longest_warm_s=40, throughput_s=8, latency_warm_s=4, latency_s=12, drain_s=12)
+QUICK = Course(throughput_warm_s=6, throughput_longest_warm_s=25, throughput_s=8, latency_warm_s=4, latency_s=12, drain_s=12)
 
 
 @dataclass
