@@ -17,7 +17,7 @@ import psutil
 
 from bench import measure, parts
 from bench.install import python_of
-from bench.load import Phase, Sent, Target, Unusable, closed_loop, open_loop
+from bench.load import START_S, Phase, Sent, Target, Unusable, closed_loop, open_loop
 from bench.processes import Child, NotReady, cpu_s, descendants, end, last_words, memory_mib, tree
 from bench.workload import LOGNORMAL, ZERO
 from loopwright.edges.platform.ports import HOST, Ports
@@ -47,7 +47,7 @@ class Course:
     drain_s: float = 30.0
 
 
-QUICK = Course(throughput_warm_s=6, throughput_longest_warm_s=25, throughput_s=8, latency_warm_s=4, latency_s=12, drain_s=12)
+QUICK = Course(throughput_warm_s=6, throughput_longest_warm_s=18, throughput_s=6, latency_warm_s=3, latency_s=12, drain_s=8)
 
 
 @dataclass
@@ -93,7 +93,8 @@ def turn(peer: str, repeat: int, course: Course, address: str, beside: Child, ou
     except (NotReady, Unusable) as error:
         found.error = str(error)
     except (aiohttp.ClientError, TimeoutError) as error:
-        found.error = f"{type(error).__name__}: {error}; {last_words(Path(found.log).read_text(errors='replace').splitlines())}"
+        said = f"it gave no answer within {START_S:.0f} s" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+        found.error = f"{said}; {last_words(Path(found.log).read_text(errors='replace').splitlines())}"
     finally:
         ended = child.stop(STOP_S)
         found.figures["left_running"] = end(lambda: descendants([beside.pid])) + (not ended)
@@ -144,7 +145,8 @@ async def _latency(found: Turn, course: Course, target: Target, beside: Child) -
     hops = measure.hops_per_s(log, sent.since, sent.until) * course.latency_s
     found.distribution_ms = measure.quantiles(got.added_ms)
     figures = {f"added_p{percent}_ms": measure.percentile(got.added_ms, percent) for percent in (50, 90, 99)}
-    figures |= {f"latency_{name}": value for name, value in meter.per_hop(hops, course.latency_s).items()}
+    busy = {**meter.per_hop(hops, course.latency_s), **meter.of_parts(hops)}
+    figures |= {f"latency_{name}": value for name, value in busy.items()}
     figures |= {"latency_workflows": got.workflows, "latency_unfinished": got.unfinished, "latency_repeated": got.repeated}
     figures |= {"model_calls": got.model_calls, "latency_memory_mib": memory_mib(meter.processes())}
     figures |= {"latency_refused_starts": sent.refused, "latency_refused_requests": measure.refused(log)}
