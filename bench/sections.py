@@ -169,10 +169,22 @@ def _capacity(turns: Sequence[Turn]) -> str:
 
 
 def _parts(figures: Mapping[str, Spread]) -> str:
-    """Where the processor time of a hop goes, the largest part first."""
+    """Where the processor time of a hop goes, the largest part first: at full load, and at 100 hops per second."""
     found = {name.removeprefix(PART): spread for name, spread in figures.items() if name.startswith(PART)}
-    rows = [[name, spread_cell(found[name], 2)] for name in sorted(found, key=lambda name: -found[name].median)]
-    return "\n\nOf the CPU per hop at full load:\n\n" + table(["part", "ms per hop"], rows) if rows else ""
+    names = sorted(found, key=lambda name: -found[name].median)
+    rows = [[name, spread_cell(found[name], 2), _cell(figures.get(f"latency_{PART}{name}"))] for name in names]
+    return "\n\nOf the CPU per hop:\n\n" + table(["part", "ms at full load", "ms at 100 hops/s"], rows) if rows else ""
+
+
+def _cell(found: Spread | None) -> str:
+    return spread_cell(found, 2) if found else "-"
+
+
+def core(raw: Raw) -> dict[str, str]:
+    """What `python -m bench.core` leaves."""
+    found = Spread(**raw["cpu_ms_per_hop"])
+    text = f"Parsing, folding, deciding and judging alone, on this machine: {spread_cell(found, 2)} ms of processor time a hop"
+    return {"core": f"{text}; {len(raw['runs'])} runs of {raw['hops']} hops. {machine_line(raw['before'])}."}
 
 
 def growth(raw: Raw) -> dict[str, str]:
