@@ -224,6 +224,20 @@ def verify(
 
 
 @app.command()
+def sql(
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Run this script, and end.", show_default=False)] = None,
+    statement: Annotated[str, typer.Option("--execute", "-e", help="Run this statement, and end.", show_default=False)] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Queries go on with what comes, until they are stopped.")] = False,
+) -> None:
+    """Open Flink's SQL client on the running platform: the topics as tables, and views over them. Exit code 1 when a statement failed."""
+    from loopwright.cli.sql import SqlOptions, sql
+
+    if file and statement:
+        raise typer.BadParameter("give a script or a statement, not both", param_hint="--file")
+    raise typer.Exit(sql(_settings(), SqlOptions(file, statement, follow)))
+
+
+@app.command()
 def audit(
     since: Annotated[str | None, typer.Option(help="Only what was refused that lately, as in 10m.", show_default=False)] = None,
     tenant: Annotated[str, typer.Option(help="Only this tenant.", show_default=False)] = "",

@@ -15,7 +15,7 @@ from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.message import read
 from loopwright.settings import Settings
-from tests.e2e.demo_process import COMMAND_S, ROOT, START_S, STOP_S, Demo, free_port
+from tests.e2e.demo_process import COMMAND, COMMAND_S, ROOT, START_S, STOP_S, Demo, free_port
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,38 @@ def test_no_bad_bytes_restarted_the_job_or_a_process(demo):
     now = demo.run("status")
     assert (now["job"]["state"], now["job"]["restarts"], now["job"]["healed"]) == ("RUNNING", 0, 0)
     assert {service["name"]: service["healed"] for service in now["services"] if service["healed"]} == {}
+
+
+def sql(demo: Demo, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, "sql", *args], capture_output=True, text=True, env=demo.env, cwd=ROOT, timeout=COMMAND_S, check=False)
+
+
+def cells(said: str) -> set[tuple[str, ...]]:
+    return {tuple(part.strip() for part in line.strip("| ").split("|")) for line in said.splitlines() if line.startswith("|")}
+
+
+def test_a_script_in_the_sql_client_shows_its_rows_and_starts_a_workflow(demo, tmp_path):
+    script = tmp_path / "script.sql"
+    script.write_text(
+        "SELECT workflow, ended FROM ends WHERE workflow LIKE '0_-%';\n"
+        f"INSERT INTO agent_messages (workflow, record) VALUES ('by-sql', '{json.dumps(LEAD)}');\n"
+        "SELECT contract_check('lead-ingestion', redact(JSON_QUERY(record, '$.data.document'))) IS NULL AS `kept`,\n"
+        "  JSON_VALUE(route('', JSON_QUERY(record, '$.data.document')), '$.targets[0].agent') AS agent\n"
+        "FROM agent_messages WHERE type = 'loopwright.workflow.started' AND workflow LIKE '01%';\n"
+    )
+    done = sql(demo, "-f", str(script))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = cells(done.stdout)
+    assert len({row for row in rows if row[1:] == ("completed",)}) == 8
+    assert ("TRUE", "lead-ingestion") in rows
+    settings = Settings(home=demo.home)
+    assert wait_for(lambda: [r for r in read_all(settings, [settings.topics.results]) if b"Engines" in (r.value or b"")] or None, 30)
+
+
+def test_a_statement_that_fails_ends_the_sql_client_with_1_and_its_reason(demo):
+    done = sql(demo, "-e", "SELECT * FROM nowhere")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Object 'nowhere' not found" in done.stderr
 
 
 def readme_block(language):

@@ -21,6 +21,7 @@ from loopwright.edges.platform.waiting import failed, wait_for
 JOB_MANAGER = "jobmanager"
 TASK_MANAGER = "taskmanager-"
 REST_PORT, RPC_PORT = "flink", "flink-rpc"
+SQL_CLIENT_MAIN = "org.apache.flink.table.client.SqlClient"
 _STOP_DEADLINE_S = 15
 Archive = Callable[[str, Sequence[Path]], Sequence[str]]
 
@@ -124,6 +125,13 @@ class FlinkCluster:
         """Command line and environment of a short-lived client JVM."""
         flags = ["-Xmx512m", *tuning(True), *self._logging("client", "log4j-cli.properties")]
         return self._jvm("client", main, flags, list(arguments)).args(self.java, self.layout), self._environment()
+
+    def sql_client(self, jars: Sequence[Path], *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment of Flink's SQL client; `jars` are what it needs beside the distribution."""
+        flags = ["-Xmx512m", *tuning(True), *self._logging("sql-client", "log4j-cli.properties")]
+        classpath = (*self.home.classpath(), *sorted(self.home.folder.joinpath("opt").glob("flink-sql-client*.jar")), *jars)
+        jvm = Jvm("sql-client", SQL_CLIENT_MAIN, classpath, [*self.home.java_options(), *flags], arguments)
+        return jvm.args(self.java, self.layout), self._environment()
 
     def _job_manager(self) -> Jvm:
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"

@@ -23,7 +23,10 @@ from loopwright.errors import LoopwrightError, PlatformFailed, Unreachable
 
 LOCK = Path(__file__).with_name("jars.lock")
 WITH_CLOSURE = {"kafka": ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")}
-ALONE = {"flink": ("org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",)}
+ALONE = {
+    "flink": ("org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",),
+    "sql-client": ("org.apache.flink:flink-sql-gateway:2.3.0",),  # the SQL client is one for it, and the wheel lacks it
+}
 _PARALLEL = 8
 _HTTP_TIMEOUT_S = 30
 _ATTEMPTS = 3

@@ -1,0 +1,135 @@
+"""Flink's SQL client on a cluster: what it is told before one's own statements, how it is run, and whether a script went well.
+
+The client itself ends with 0 where a statement of a script has failed, and goes no further; what it printed tells.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopwright.edges.java_client import java_properties
+from loopwright.errors import NotFound, PlatformFailed
+from loopwright.settings import Settings
+
+WIDEST = "80"
+_HOLE = re.compile(r"\$\{(\w+)\}")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ECHO = ("Flink SQL> ", "> ")
+_RESULT = re.compile(r"\+-{2,}|\[(?:INFO|WARN|ERROR)\]|Empty set|Job ID:")
+_CHATTER = re.compile(
+    r"$|Successfully initialized from sql script|Command history file path|\[INFO\] Execut(?:ing SQL from file|e statement succeeded)"
+    r"|Shutting down the session\.\.\.$|done\.$|.*org\.jline\.|WARNING: |SLF4J"
+)
+_FAILED, _NOT_BEGUN = "[ERROR]", "Failed to initialize from sql script"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How tables are read: what is there now, each query once and to its end; or, with `follow`, what comes as well, until it is ended."""
+
+    follow: bool = False
+
+    def options(self) -> dict[str, str]:
+        """The session's options."""
+        return {
+            "execution.runtime-mode": "streaming" if self.follow else "batch",
+            "sql-client.execution.result-mode": "tableau",
+            "table.display.max-column-width": WIDEST,
+            "table.dml-sync": "false" if self.follow else "true",
+            "table.local-time-zone": "UTC",
+            **({} if self.follow else {"restart-strategy.type": "none"}),
+            "python.fn-execution.bundle.time": "50",  # how long a row waits for others that a function takes together with it
+        }
+
+
+def variables(settings: Settings, brokers: str, reading: Reading) -> dict[str, str]:
+    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals, and how Kafka is reached."""
+    topics = {name.upper(): _quoted(value) for name, value in settings.topics.model_dump().items()}
+    client = {"bootstrap.servers": brokers, "isolation.level": "read_committed", **java_properties(settings.kafka.client)}
+    options = " ".join(f"'properties.{_quoted(name)}' = '{_quoted(value)}'," for name, value in client.items())
+    return {**topics, "KAFKA": options, "BOUNDED_MODE": "unbounded" if reading.follow else "latest-offset"}
+
+
+def filled(text: str, values: Mapping[str, str], name: str) -> str:
+    """A script with its `${...}` filled in. Raises NotFound for one that has no value; `name` is the script's."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            raise NotFound(f"{name} cannot be run", f"there is no {found[0]}", f"known are {', '.join(sorted(values))}")
+        return values[found[1]]
+
+    return _HOLE.sub(value, text)
+
+
+def preamble(settings: Settings, brokers: str, reading: Reading, scripts: Sequence[Path]) -> str:
+    """What the client runs first: the session's options, then these scripts."""
+    told = "".join(f"SET '{name}' = '{value}';\n" for name, value in reading.options().items())
+    values = variables(settings, brokers, reading)
+    return told + "\n".join(filled(script.read_text(encoding="utf-8"), values, script.name) for script in scripts)
+
+
+def private(file: Path, text: str) -> Path:
+    """Write what may hold a password to a file that its owner alone can read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+    return file
+
+
+def interactive(args: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Hand the terminal to the client; its exit code."""
+    return subprocess.run(args, env=dict(environment), check=False).returncode
+
+
+def script(args: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """Run a script; the results of its statements go to stdout as they come. Raises PlatformFailed where a statement failed.
+
+    `log` is the client's own: it alone holds why tables and views could not be made.
+    """
+    said, begin = list[str](), log.stat().st_size if log.is_file() else 0
+    with subprocess.Popen(
+        args, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as client:
+        for line in client.stdout or ():
+            result = shown(line)
+            if result is not None:
+                said.append(result)
+            if result is not None and not failed(said):
+                sys.stdout.write(f"{result}\n")
+                sys.stdout.flush()
+    if any(line.startswith(_NOT_BEGUN) for line in said):
+        logged = log.read_bytes()[begin:].decode(errors="replace") if log.is_file() else ""
+        raise PlatformFailed("the tables could not be made", reason(logged.splitlines()), f"read {log}")
+    if client.returncode or failed(said):
+        raise PlatformFailed("a statement failed", reason(said), "correct it; those after it were not run")
+
+
+def shown(line: str) -> str | None:
+    """What is to be seen of a line that the client printed: no echo of a statement, no colours, no words about itself; None for nothing."""
+    text = _COLOUR.sub("", line).rstrip("\n\r")
+    if text.startswith(_ECHO):
+        result = _RESULT.search(text)
+        text = text[result.start() :] if result else ""
+    return None if _CHATTER.match(text) else text
+
+
+def failed(said: Sequence[str]) -> bool:
+    """Whether a statement failed, by what is to be seen of what the client printed."""
+    return any(line.startswith((_FAILED, _NOT_BEGUN)) for line in said)
+
+
+def reason(said: Sequence[str]) -> str:
+    """The reason that the client gave for its last error."""
+    lines = [_COLOUR.sub("", line) for line in said]
+    at = max((number for number, line in enumerate(lines) if _FAILED in line), default=len(lines))
+    found = [line.strip() for line in lines[at + 1 :] if line.strip() and not line.lstrip().startswith(("at ", "<"))]
+    return "\n".join(found[:3]) or "the client ended without a word"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
