@@ -8,6 +8,7 @@ from loopwright.edges.kafka import bootstrap_servers
 from loopwright.edges.platform import sql as client
 from loopwright.edges.platform.sql import Reading
 from loopwright.edges.platform.stack import Stack
+from loopwright.edges.private_file import write_private
 from loopwright.errors import LoopwrightError, NotFound, Unreachable
 from loopwright.settings import Settings
 
@@ -29,14 +30,14 @@ def sql(settings: Settings, options: SqlOptions) -> int:
     brokers = bootstrap_servers(settings)
     _there(stack)
     room = stack.layout.run / "sql"
-    before = client.private(room / "init.sql", client.preamble(settings, brokers, reading, INIT))
-    history = client.private(room / "history", "")  # else it keeps one in the home folder, with all that init.sql says
+    before = write_private(room / "init.sql", client.preamble(settings, brokers, reading, INIT))
+    history = write_private(room / "history", "")  # else it keeps one in the home folder, with all that init.sql says
     wanted = _wanted(options)
     arguments = ["embedded", "-i", str(before), "--history", str(history)]
     if wanted is None:
         return client.interactive(*_client(stack, *arguments))
     values = client.variables(settings, brokers, reading)
-    file = client.private(room / "script.sql", client.filled(wanted, values, str(options.file or "the statement")))
+    file = write_private(room / "script.sql", client.filled(wanted, values, str(options.file or "the statement")))
     client.script(*_client(stack, *arguments, "-f", str(file)), stack.layout.log("sql-client"))
     return 0
 

@@ -20,22 +20,25 @@ from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import read_ports
 from loopwright.edges.platform.services import Endpoints, Service
+from loopwright.edges.private_file import write_private
 from loopwright.edges.secrets import CALLBACK, new_key
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import NotFound
 from loopwright.settings import Kafka, Settings
 
-ROOT = Path(loopwright.__file__).resolve().parents[1]
+PACKAGE = Path(loopwright.__file__).resolve().parent
+BUNDLE = PACKAGE / "bundle"  # in a wheel jobs/, udfs/, sql/ and agents/ are in here, else beside the package
+ROOT = BUNDLE if BUNDLE.is_dir() else PACKAGE.parent
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AGENTS, GATEWAY = "agents", "gateway"
 MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
 
 
 def stack_config(settings: Settings) -> StackConfig:
-    """What the platform consists of. Raises NotFound where the repository's files are not beside the package."""
+    """What the platform consists of. Raises NotFound where the job is not there."""
     script = ROOT / "jobs" / "orchestrator.py"
     if not script.is_file():
-        remedy = "install Loopwright from a clone of its repository: `make setup`"
+        remedy = "install Loopwright again, from its wheel or from a clone of its repository (`make setup`)"
         raise NotFound("the job is not there", f"{script} is missing", remedy)
     urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
     ours = [name for name, url in urls.items() if urlsplit(url).hostname in LOCAL]
@@ -52,7 +55,7 @@ def stack_config(settings: Settings) -> StackConfig:
         services=tuple(_service(name) for name in ours),
         variables=partial(_variables, settings),
         publish=partial(_publish, settings),
-        python_paths=(ROOT,),
+        python_paths=tuple(dict.fromkeys((ROOT, PACKAGE.parent))),
         folder=Path.cwd(),
         preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
         quick=settings.platform.quick_start,
@@ -81,11 +84,7 @@ def own_secrets(home: Path) -> Path:
     """The secrets file of the local platform: made once, with a random secret that the agents sign their callbacks with."""
     file = home / "run" / "secrets.json"
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"secrets-{os.getpid()}.new")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
-        os.replace(fresh, file)
+        write_private(file, json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
     return file
 
 
@@ -94,10 +93,7 @@ def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:
     key = settings.llm_api_key.get_secret_value()
     if settings.llm_api_key_file is not None or not key:
         return {}
-    file = home / "run" / "llm-api-key"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(key)
+    file = write_private(home / "run" / "llm-api-key", key)
     return {"LOOPWRIGHT_LLM_API_KEY": "", "LOOPWRIGHT_LLM_API_KEY_FILE": str(file)}
 
 

@@ -1,6 +1,7 @@
 """A file that its owner alone may read: secrets, keys, callers' tokens. YAML or JSON; errors name a line, never what stands in it."""
 
 import logging
+import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,16 @@ from loopwright.errors import InvalidSettings
 log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
 T = TypeVar("T")
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a file that its owner alone may read, in place of any that was there; its folder is made. Nobody sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}-{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+    return fresh.replace(path)
 
 
 def read_private(path: Path, what: str) -> Mapping[str, Any]:

@@ -23,15 +23,25 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-class Demo:
-    """A demo that is up."""
+def install(wheels: Path, site: Path) -> None:
+    """Build a wheel of this repository in `wheels`, and install it, without what it needs, into the empty folder `site`."""
+    build = ["build", "--wheel", "--no-build-isolation", "--offline", "-q", "-o", str(wheels), str(ROOT)]
+    subprocess.run([sys.executable, "-m", "uv", *build], check=True, timeout=COMMAND_S)
+    (wheel,) = wheels.glob("*.whl")
+    into = ["pip", "install", "--offline", "-q", "--no-deps", "--python", sys.executable, "--target", str(site), str(wheel)]
+    subprocess.run([sys.executable, "-m", "uv", *into], check=True, timeout=COMMAND_S)
 
-    def __init__(self, home: Path, more: Mapping[str, str] | None = None) -> None:
+
+class Demo:
+    """A demo that is up. Commands run in `folder`."""
+
+    def __init__(self, home: Path, more: Mapping[str, str] | None = None, folder: Path = ROOT) -> None:
+        self.folder = folder
         urls = {f"LOOPWRIGHT_{name}_URL": f"http://127.0.0.1:{free_port()}" for name in ("AGENTS", "GATEWAY")}
         self.home = home
         self.env = PLAIN | urls | {"LOOPWRIGHT_HOME": str(home)} | dict(more or {})
         self.process = subprocess.Popen(
-            [*COMMAND, "demo", "--json", "--timeout", "2m"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=ROOT
+            [*COMMAND, "demo", "--json", "--timeout", "2m"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=folder
         )
         self.said = self._document()
 
@@ -47,7 +57,7 @@ class Demo:
 
     def run(self, *args: str, stdin: bytes = b"", code: int = 0) -> object:
         done = subprocess.run(
-            [*COMMAND, *args, "--json"], input=stdin, capture_output=True, env=self.env, cwd=ROOT, timeout=COMMAND_S, check=False
+            [*COMMAND, *args, "--json"], input=stdin, capture_output=True, env=self.env, cwd=self.folder, timeout=COMMAND_S, check=False
         )
         assert done.returncode == code, (done.stdout + done.stderr).decode()
         return json.loads(done.stdout)

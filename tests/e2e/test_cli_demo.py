@@ -1,4 +1,4 @@
-"""The demo as a person runs it: a process, real Kafka, real Flink, the real agents; and the commands while it is up."""
+"""The demo as whoever installed the wheel runs it: a process, real Kafka, real Flink, the real agents; and the commands meanwhile."""
 
 import json
 import re
@@ -15,12 +15,14 @@ from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.message import read
 from loopwright.settings import Settings
-from tests.e2e.demo_process import COMMAND, COMMAND_S, ROOT, START_S, STOP_S, Demo, free_port
+from tests.e2e.demo_process import COMMAND, COMMAND_S, ROOT, START_S, STOP_S, Demo, free_port, install
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    demo = Demo(tmp_path_factory.mktemp("demo") / "home")
+    folder = tmp_path_factory.mktemp("demo")
+    install(folder / "wheels", folder / "site")
+    demo = Demo(folder / "home", {"PYTHONPATH": str(folder / "site")}, folder)
     try:
         yield demo
     finally:
@@ -30,6 +32,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 pytestmark = pytest.mark.timeout(START_S + STOP_S + COMMAND_S)
 LEAD = {"name": "Ada", "email": "ada@engines.example", "company_name": "Engines Ltd", "lead_source": "demo request"}
+
+
+def test_it_runs_from_the_wheel_which_claims_no_name_but_its_own(demo):
+    asked = [sys.executable, "-c", "from loopwright.cli.stack import ROOT; print(ROOT)"]
+    root = subprocess.run(asked, env=demo.env, cwd=demo.folder, capture_output=True, text=True, timeout=COMMAND_S, check=True)
+    assert root.stdout.strip() == str(demo.folder / "site" / "loopwright" / "bundle")
+    assert {one.name for one in (demo.folder / "site").iterdir() if one.suffix != ".dist-info"} <= {"loopwright", "bin", ".lock"}
 
 
 def test_every_one_of_the_ten_leads_is_accounted_for(demo):
@@ -113,7 +122,9 @@ def test_no_bad_bytes_restarted_the_job_or_a_process(demo):
 
 
 def sql(demo: Demo, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, "sql", *args], capture_output=True, text=True, env=demo.env, cwd=ROOT, timeout=COMMAND_S, check=False)
+    return subprocess.run(
+        [*COMMAND, "sql", *args], capture_output=True, text=True, env=demo.env, cwd=demo.folder, timeout=COMMAND_S, check=False
+    )
 
 
 def cells(said: str) -> set[tuple[str, ...]]:

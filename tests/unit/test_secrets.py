@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.private_file import read_private
+from loopwright.edges.private_file import read_private, write_private
 from loopwright.edges.secrets import SecretsFile, key_bytes, new_key
 from loopwright.errors import InvalidSettings
 
@@ -24,6 +24,16 @@ def test_texts_lists_and_files_are_found_by_name(tmp_path):
     assert (secrets.texts("a"), secrets.texts("b"), secrets.texts("c"), secrets.texts("d")) == (("one",), ("new", "old"), (), ())
     assert secrets.files("c") == {"certificate": tmp_path / "x.pem", "key": Path("/k.pem")}
     assert secrets.files("a") == {}
+
+
+def test_what_is_written_can_be_read_by_its_owner_alone_and_replaces_what_others_could_read(tmp_path):
+    file = tmp_path / "run" / "secrets.json"
+    for text in ('{"a": "one"}', '{"a": "two"}'):
+        assert write_private(file, text) == file
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert SecretsFile(file).texts("a") == (text[7:10],)
+        file.chmod(0o644)
+    assert [one.name for one in file.parent.iterdir()] == ["secrets.json"]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])

@@ -3,7 +3,6 @@
 The client itself ends with 0 where a statement of a script has failed, and goes no further; what it printed tells.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -70,15 +69,6 @@ def preamble(settings: Settings, brokers: str, reading: Reading, scripts: Sequen
     told = "".join(f"SET '{name}' = '{value}';\n" for name, value in reading.options().items())
     values = variables(settings, brokers, reading)
     return told + "\n".join(filled(script.read_text(encoding="utf-8"), values, script.name) for script in scripts)
-
-
-def private(file: Path, text: str) -> Path:
-    """Write what may hold a password to a file that its owner alone can read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-    return file
 
 
 def interactive(args: Sequence[str], environment: Mapping[str, str]) -> int:
