@@ -9,7 +9,7 @@ BUNDLED = ("jobs", "udfs", "sql", "agents")
 KINDS = (".py", ".sql", ".yaml", ".json")
 
 
-class Bundle(BuildHookInterface):  # type: ignore[type-arg]
+class Bundle(BuildHookInterface[Any]):
     """Puts the files into `loopwright/bundle/`. An editable installation finds them in the repository."""
 
     PLUGIN_NAME = "custom"

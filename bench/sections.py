@@ -172,12 +172,8 @@ def _parts(figures: Mapping[str, Spread]) -> str:
     """Where the processor time of a hop goes, the largest part first: at full load, and at 100 hops per second."""
     found = {name.removeprefix(PART): spread for name, spread in figures.items() if name.startswith(PART)}
     names = sorted(found, key=lambda name: -found[name].median)
-    rows = [[name, spread_cell(found[name], 2), _cell(figures.get(f"latency_{PART}{name}"))] for name in names]
+    rows = [[name, spread_cell(found[name], 2), spread_cell(figures.get(f"latency_{PART}{name}"), 2)] for name in names]
     return "\n\nOf the CPU per hop:\n\n" + table(["part", "ms at full load", "ms at 100 hops/s"], rows) if rows else ""
-
-
-def _cell(found: Spread | None) -> str:
-    return spread_cell(found, 2) if found else "-"
 
 
 def core(raw: Raw) -> dict[str, str]:

@@ -12,13 +12,13 @@ from pyflink.table import DataTypes, FunctionContext, ScalarFunction
 from pyflink.table.udf import udf
 
 from loopwright.clock import now_ms
-from loopwright.edges import kafka
+from loopwright.edges.entrance import published
 from loopwright.edges.one_decision import NoDecision, one_decision
 from loopwright.edges.router import RoutePerformer
 from loopwright.errors import LoopwrightError
 from loopwright.json_strict import JsonRefused, read_object
 from loopwright.masking import MASK, masked
-from loopwright.registry.catalogue import Agent, Catalogue
+from loopwright.registry.catalogue import Agent
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import read_settings
 
@@ -32,9 +32,7 @@ class _WithAgents(ScalarFunction):  # type: ignore[misc]  # pyflink is untyped
     def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002  # the interface
         """Called by Flink when the task starts."""
         self._settings = read_settings()
-        records = kafka.read_all(self._settings, [self._settings.topics.definitions])
-        self._definitions = [((record.key or b"").decode("utf-8", "replace"), record.value) for record in records]
-        self._catalogue = Catalogue(self._definitions)
+        self._catalogue = published(self._settings)
 
     def is_deterministic(self) -> bool:
         """Agents and models change."""
@@ -54,9 +52,8 @@ class Route(_WithAgents):
     def open(self, function_context: FunctionContext) -> None:
         """Called by Flink when the task starts."""
         super().open(function_context)
-        self._runner, self._performer, self._decider = asyncio.Runner(), RoutePerformer(self._settings), RouteDecider(self._settings)
-        for key, value in self._definitions:
-            self._decider.on_definition(key, value)
+        self._runner, self._performer = asyncio.Runner(), RoutePerformer(self._settings)
+        self._decider = RouteDecider(self._settings, catalogue=self._catalogue)
 
     def close(self) -> None:
         """Called by Flink when the task ends."""
@@ -121,13 +118,17 @@ class ContractCheck(_WithAgents):
 class Redact(_WithAgents):
     """`redact(document)`: the same text with `***` for what looks like a secret, and for the fields that any contract marks sensitive."""
 
+    def open(self, function_context: FunctionContext) -> None:
+        """Called by Flink when the task starts."""
+        super().open(function_context)
+        self._sensitive = frozenset[str]().union(*(agent.sensitive for agent in self._catalogue.agents))
+
     def eval(self, document: str | None) -> str | None:
         """One row."""
         if document is None:
             return None
-        sensitive = frozenset[str]().union(*(agent.sensitive for agent in self._catalogue.agents))
         try:
-            return masked(orjson.dumps(_without(self._read(document), sensitive)).decode())
+            return masked(orjson.dumps(_without(self._read(document), self._sensitive)).decode())
         except JsonRefused:
             return masked(document)
         except Exception:

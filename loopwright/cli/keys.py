@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
+from loopwright.cli.options import AsJson
+
 File = Annotated[Path | None, typer.Argument(help="The key file. Default: LOOPWRIGHT_KEYS_FILE.", show_default=False)]
 KeyId = Annotated[str, typer.Option("--id", help="The new key's id. Default: today's date.", show_default=False)]
 app = typer.Typer(help="Keys of sensitive fields: make a file, rotate, list.", no_args_is_help=True)

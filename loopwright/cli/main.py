@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loopwright.cli.keys import app as keys_app
-from loopwright.clock import now_ms
+from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -33,11 +33,6 @@ dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, tryi
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(keys_app, name="keys")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
-Folder = Annotated[
-    Path | None, typer.Argument(help="Folder with one YAML file per agent. Default: the team that comes along.", show_default=False)
-]
-
 
 def _settings() -> "Settings":
     from loopwright.settings import read_settings
@@ -51,36 +46,6 @@ def _version(wanted: bool) -> None:
 
         typer.echo(f"loopwright {version('loopwright')}")
         raise typer.Exit
-
-
-def _millis(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    from loopwright.registry.durations import to_ms
-
-    try:
-        return to_ms(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
-
-
-def _moment(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-
-    from loopwright.registry.durations import moment_ms
-
-    try:
-        return moment_ms(text, now_ms())
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from error
-
-
-Workflow = Annotated[str, typer.Argument(help="The workflow's id, or enough of its beginning.")]
-LetterId = Annotated[str, typer.Argument(help="Its position, as in 0-17, or enough of the beginning of its record's id.", metavar="ID")]
-NewKey = Annotated[bool, typer.Option("--new-key", help="Give repeated calls new Idempotency-Keys: their effects happen again.")]
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show encrypted values in clear, with the keys of LOOPWRIGHT_KEYS_FILE.")]
-Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)]
 
 
 @app.callback()
@@ -101,7 +66,7 @@ def demo(
     """Kafka, Flink, five SDR agents and ten leads: started, worked before your eyes, and summed up."""
     from loopwright.cli.demo import DemoOptions, demo
 
-    timeout_ms = _millis(timeout, "--timeout") or 0
+    timeout_ms = millis(timeout, "--timeout") or 0
     raise typer.Exit(demo(_settings(), DemoOptions(once, leads, keep, timeout_ms / 1000, as_json)))
 
 
@@ -161,8 +126,8 @@ def send(
 
     if raw and (team or workflow or deadline or hop_limit):
         raise typer.BadParameter("a bare record has no envelope to hold --team, --id, --deadline or --hop-limit", param_hint="--raw")
-    wait_s = (_millis(timeout, "--timeout") or 0) / 1000
-    options = SendOptions(team, workflow, _millis(deadline, "--deadline"), hop_limit, wait, wait_s, raw)
+    wait_s = (millis(timeout, "--timeout") or 0) / 1000
+    options = SendOptions(team, workflow, millis(deadline, "--deadline"), hop_limit, wait, wait_s, raw)
     raise typer.Exit(send(_settings(), file, options, as_json))
 
 
@@ -187,7 +152,7 @@ def watch(
     """Show all workflows live: hop, agent, status, path, age."""
     from loopwright.cli.watch import watch
 
-    watch(_settings(), as_json, once, _millis(since, "--since"))
+    watch(_settings(), as_json, once, millis(since, "--since"))
 
 
 @app.command()
@@ -220,7 +185,7 @@ def verify(
     """
     from loopwright.cli.verify import verify
 
-    raise typer.Exit(verify(_settings(), _moment(since, "--since"), tuple(store or ()), as_json))
+    raise typer.Exit(verify(_settings(), moment(since, "--since"), tuple(store or ()), as_json))
 
 
 @app.command()
@@ -246,7 +211,7 @@ def audit(
     """Show who was refused what, where and why."""
     from loopwright.cli.audit import audit
 
-    audit(_settings(), _millis(since, "--since"), tenant, as_json)
+    audit(_settings(), millis(since, "--since"), tenant, as_json)
 
 
 @app.command()

@@ -27,16 +27,15 @@ class SqlOptions:
 def sql(settings: Settings, options: SqlOptions) -> int:
     """Open the prompt, or run a script or statement. Raises PlatformFailed where one failed, Unreachable where no platform runs."""
     stack, reading = Stack(stack_config(settings)), Reading(options.follow)
-    brokers = bootstrap_servers(settings)
+    values = client.variables(settings, bootstrap_servers(settings), reading)
     _there(stack)
     room = stack.layout.run / "sql"
-    before = write_private(room / "init.sql", client.preamble(settings, brokers, reading, INIT))
+    before = write_private(room / "init.sql", client.preamble(reading, values, INIT))
     history = write_private(room / "history", "")  # else it keeps one in the home folder, with all that init.sql says
     wanted = _wanted(options)
     arguments = ["embedded", "-i", str(before), "--history", str(history)]
     if wanted is None:
         return client.interactive(*_client(stack, *arguments))
-    values = client.variables(settings, brokers, reading)
     file = write_private(room / "script.sql", client.filled(wanted, values, str(options.file or "the statement")))
     client.script(*_client(stack, *arguments, "-f", str(file)), stack.layout.log("sql-client"))
     return 0

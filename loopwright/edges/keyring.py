@@ -5,7 +5,6 @@ in no record, no definition, no environment and no log.
 """
 
 import base64
-import os
 import secrets
 import threading
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from loopwright.edges.private_file import Stamp, read_private, stamp
+from loopwright.edges.private_file import Stamp, read_private, stamp, write_private
 from loopwright.errors import Conflict, InvalidSettings
 from loopwright.sealing import KEY_BYTES, KEY_ID, Keys, keys_in
 
@@ -59,18 +58,11 @@ def new_key(kid: str, present: Keys | None, activate: bool = True) -> Keys:
 
 
 def write_keys(path: Path, keys: Keys) -> None:
-    """Write the file in one step, for its owner's eyes alone; who reads it meanwhile sees the old one or the new one, each whole."""
+    """Write the file, for its owner's eyes alone. Raises InvalidSettings."""
     content = {"active": keys.active, "keys": {kid: base64.b64encode(key).decode("ascii") for kid, key in keys.keys.items()}}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(_yaml(content))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_private(path, _yaml(content))
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise InvalidSettings(
             "the keys cannot be written", f"{path}: {error.strerror or error}", "name a file in a folder of yours"
         ) from error

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,13 +18,21 @@ T = TypeVar("T")
 
 
 def write_private(path: Path, text: str) -> Path:
-    """Write a file that its owner alone may read, in place of any that was there; its folder is made. Nobody sees half of it."""
+    """Write a file that its owner alone may read, in place of any that was there; its folder is made.
+
+    Who reads it meanwhile sees the old one or the new one, each whole. Raises OSError, and then leaves nothing behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}-{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-    return fresh.replace(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        return draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def read_private(path: Path, what: str) -> Mapping[str, Any]:

@@ -66,12 +66,12 @@ class Question:
 class RouteDecider:
     """Implements `loopwright.step.Decider` for the router."""
 
-    def __init__(self, settings: Settings, steps: Sequence[RoutingStep] | None = None) -> None:
-        """Route with `steps`, or with the chain that the settings ask for."""
+    def __init__(self, settings: Settings, steps: Sequence[RoutingStep] | None = None, catalogue: Catalogue | None = None) -> None:
+        """Route with `steps`, or with the chain that the settings ask for; among the agents of `catalogue`, or those it is told of."""
         self._settings = settings
         self._topics = settings.topics
         self._steps = steps or steps_for(bool(settings.llm_base_url))
-        self._catalogue = Catalogue()
+        self._catalogue = Catalogue() if catalogue is None else catalogue
 
     def on_definition(self, key: str, value: bytes | None) -> None:
         """Take note of an agent definition."""

@@ -123,15 +123,16 @@ class FlinkCluster:
 
     def client(self, main: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of a short-lived client JVM."""
-        flags = ["-Xmx512m", *tuning(True), *self._logging("client", "log4j-cli.properties")]
-        return self._jvm("client", main, flags, list(arguments)).args(self.java, self.layout), self._environment()
+        return self._jvm("client", main, self._client_flags("client"), list(arguments)).args(self.java, self.layout), self._environment()
 
     def sql_client(self, jars: Sequence[Path], *arguments: str) -> tuple[list[str], dict[str, str]]:
         """Command line and environment of Flink's SQL client; `jars` are what it needs beside the distribution."""
-        flags = ["-Xmx512m", *tuning(True), *self._logging("sql-client", "log4j-cli.properties")]
         classpath = (*self.home.classpath(), *sorted(self.home.folder.joinpath("opt").glob("flink-sql-client*.jar")), *jars)
-        jvm = Jvm("sql-client", SQL_CLIENT_MAIN, classpath, [*self.home.java_options(), *flags], arguments)
+        jvm = Jvm("sql-client", SQL_CLIENT_MAIN, classpath, [*self.home.java_options(), *self._client_flags("sql-client")], arguments)
         return jvm.args(self.java, self.layout), self._environment()
+
+    def _client_flags(self, name: str) -> list[str]:
+        return ["-Xmx512m", *tuning(True), *self._logging(name, "log4j-cli.properties")]
 
     def _job_manager(self) -> Jvm:
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"

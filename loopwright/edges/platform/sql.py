@@ -64,10 +64,9 @@ def filled(text: str, values: Mapping[str, str], name: str) -> str:
     return _HOLE.sub(value, text)
 
 
-def preamble(settings: Settings, brokers: str, reading: Reading, scripts: Sequence[Path]) -> str:
-    """What the client runs first: the session's options, then these scripts."""
+def preamble(reading: Reading, values: Mapping[str, str], scripts: Sequence[Path]) -> str:
+    """What the client runs first: the session's options, then these scripts with their `${...}` filled in."""
     told = "".join(f"SET '{name}' = '{value}';\n" for name, value in reading.options().items())
-    values = variables(settings, brokers, reading)
     return told + "\n".join(filled(script.read_text(encoding="utf-8"), values, script.name) for script in scripts)
 
 
@@ -81,21 +80,24 @@ def script(args: Sequence[str], environment: Mapping[str, str], log: Path) -> No
 
     `log` is the client's own: it alone holds why tables and views could not be made.
     """
-    said, begin = list[str](), log.stat().st_size if log.is_file() else 0
+    said: list[str] = []  # from the first failure on
+    begin = log.stat().st_size if log.is_file() else 0
     with subprocess.Popen(
         args, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as client:
         for line in client.stdout or ():
             result = shown(line)
-            if result is not None:
+            if result is None:
+                continue
+            if said or failed([result]):
                 said.append(result)
-            if result is not None and not failed(said):
+            else:
                 sys.stdout.write(f"{result}\n")
                 sys.stdout.flush()
-    if any(line.startswith(_NOT_BEGUN) for line in said):
+    if said and said[0].startswith(_NOT_BEGUN):
         logged = log.read_bytes()[begin:].decode(errors="replace") if log.is_file() else ""
         raise PlatformFailed("the tables could not be made", reason(logged.splitlines()), f"read {log}")
-    if client.returncode or failed(said):
+    if client.returncode or said:
         raise PlatformFailed("a statement failed", reason(said), "correct it; those after it were not run")
 
 
