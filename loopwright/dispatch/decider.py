@@ -86,7 +86,7 @@ class DispatchDecider:
         for name in present.branches:
             current = load(step.state)
             one = self._wake_branch(key, current, name, in_flight, now_ms)
-            step = replace(one, emits=step.emits + one.emits, calls=step.calls + one.calls, waiting=step.waiting or one.waiting)
+            step = _both(step, one)
         return step
 
     def _wake_branch(self, key: str, state: DispatchState, name: str, in_flight: frozenset[str], now_ms: int) -> Step:
@@ -101,7 +101,7 @@ class DispatchDecider:
             late = state.deadline_ms and now_ms >= state.deadline_ms
             return self._failed(key, state, name, holding.too_late(), now_ms) if late else self._call(key, state, name, now_ms)
         if branch.status == BACKOFF:
-            return self._call(key, self._with(state, name, replace(branch, attempts=branch.attempts + 1, status=CALLING)), name, now_ms)
+            return self._call(key, self._with(state, name, branch.altered(attempts=branch.attempts + 1, status=CALLING)), name, now_ms)
         silent = Failure("CallbackTimeout", "it accepted the call but did not reply in time", True, 202)
         return self._failed(key, state, name, silent, now_ms)
 
@@ -130,12 +130,13 @@ class DispatchDecider:
         limits = self._settings.limits
         forget_ms = min(data.get("deadline_ms", 0), now_ms + limits.deadline_ms) + limits.deduplication_ms
         targets = {target["branch"]: _branch(target, now_ms) for target in data["targets"]}
-        taken = replace(taken, forget_ms=forget_ms, deadline_ms=data.get("deadline_ms", 0), branches=targets)
-        step = Step(dump(taken))
+        taken = taken.altered(forget_ms=forget_ms, deadline_ms=data.get("deadline_ms", 0), branches=targets)
+        step: Step | None = None
         for name, branch in targets.items():
-            one = self._call(key, self._with(load(step.state), name, replace(branch, attempts=1)), name, now_ms)
-            step = replace(one, emits=step.emits + one.emits, calls=step.calls + one.calls, waiting=step.waiting or one.waiting)
-        return step
+            current = load(step.state) if step else taken
+            one = self._call(key, self._with(current, name, branch.altered(attempts=1)), name, now_ms)
+            step = _both(step, one) if step else one
+        return step or Step(dump(taken))
 
     def _held(self, key: str, state: DispatchState, name: str, agent: Agent, why: Failure, now_ms: int) -> Step:
         branch = state.branches[name]
@@ -154,7 +155,7 @@ class DispatchDecider:
                 why = f"no definition {state.team}/{branch.agent}@{branch.version}; publish it with `loopwright agents apply`"
                 return self._failed(key, state, name, Failure("UnknownAgent", why, False), now_ms)
             due_ms = branch.due_ms if branch.status == UNKNOWN else now_ms + UNKNOWN_AGENT_MS
-            return self._step(self._with(state, name, replace(branch, status=UNKNOWN, due_ms=due_ms)), waiting=True)
+            return self._step(self._with(state, name, branch.altered(status=UNKNOWN, due_ms=due_ms)), waiting=True)
         foreign = foreign_tenant(state, agent)
         if foreign is not None:
             return self._audited(self._failed(key, state, name, foreign, now_ms), key, state, name, foreign, now_ms)
@@ -162,7 +163,8 @@ class DispatchDecider:
         if not agent.input.accepts(branch.input):
             why = "; ".join(agent.input.errors(branch.input, sensitive)[:3])
             return self._failed(key, state, name, Failure("InputContractViolation", why, False), now_ms)
-        state = self._with(state, name, replace(branch, status=CALLING))
+        if branch.status != CALLING:
+            state = self._with(state, name, branch.altered(status=CALLING))
         circuit = f"{agent.ref}#{self._published.get(agent.ref, 0)}"
         call = request(key, state, name, agent, self._settings.gateway_url, circuit, sensitive)
         return self._step(state, calls=(call,), counts=("calls",))
@@ -205,7 +207,7 @@ class DispatchDecider:
             return self._failed(key, state, name, verdict, now_ms)
         if isinstance(verdict, Accepted):
             due_ms = now_ms + agent.definition.callback_timeout_ms
-            return self._step(self._with(state, name, replace(branch, status=CALLBACK, due_ms=due_ms)), counts=("accepted",))
+            return self._step(self._with(state, name, branch.altered(status=CALLBACK, due_ms=due_ms)), counts=("accepted",))
         emit = self._emit(replied(key, state, name, verdict, now_ms))
         return self._step(self._without(state, name), (emit,), counts=("replies",))
 
@@ -222,7 +224,7 @@ class DispatchDecider:
                 multiplier=policy.multiplier,
                 retry_after_ms=failure.retry_after_ms,
             )
-            paused = replace(branch, status=BACKOFF, due_ms=now_ms + pause, held_since_ms=0, holds=0)
+            paused = branch.altered(status=BACKOFF, due_ms=now_ms + pause, held_since_ms=0, holds=0)
             return self._step(self._with(state, name, paused), counts=("retries",))
         failed = agent_failed(key, state, name, failure, now_ms)
         letter = failure_letter(key, state, name, failure, failed, self._topics.dead_letters)
@@ -232,10 +234,10 @@ class DispatchDecider:
         return emitted(self._topics.messages, message)
 
     def _with(self, state: DispatchState, name: str, branch: Branch) -> DispatchState:
-        return replace(state, branches={**state.branches, name: branch})
+        return state.altered(branches={**state.branches, name: branch})
 
     def _without(self, state: DispatchState, name: str) -> DispatchState:
-        return replace(state, branches={other: branch for other, branch in state.branches.items() if other != name})
+        return state.altered(branches={other: branch for other, branch in state.branches.items() if other != name})
 
     def _step(
         self,
@@ -249,6 +251,11 @@ class DispatchDecider:
         wake_at = min(due, default=None) if state.branches else state.forget_ms
         held = any(branch.status == HELD for branch in state.branches.values())
         return Step(dump(state), emits, calls, wake_at, counts, waiting, held)
+
+
+def _both(step: Step, then: Step) -> Step:
+    """Two steps in one. The state, the time and the counts are those of the later one."""
+    return replace(then, emits=step.emits + then.emits, calls=step.calls + then.calls, waiting=step.waiting or then.waiting)
 
 
 def _branch(target: dict[str, Any], now_ms: int) -> Branch:

@@ -36,7 +36,7 @@ def held(branch: Branch, why: Failure, key: str, policy: RetryPolicy, until_ms: 
         pauses = {"initial_ms": policy.initial_ms, "max_ms": policy.max_ms}
         wait_ms = backoff_ms(holds, key, **pauses, multiplier=policy.multiplier, retry_after_ms=why.retry_after_ms)
     since_ms = branch.held_since_ms or now_ms
-    return replace(branch, status=HELD, due_ms=min(now_ms + wait_ms, until_ms), held_since_ms=since_ms, holds=holds)
+    return branch.altered(status=HELD, due_ms=min(now_ms + wait_ms, until_ms), held_since_ms=since_ms, holds=holds)
 
 
 def given_up(branch: Branch, why: Failure, now_ms: int) -> Failure:

@@ -5,12 +5,14 @@ from typing import Any
 
 import orjson
 
+from loopwright.alterable import Alterable
+
 STATE_VERSION = 1
 CALLING, BACKOFF, CALLBACK, UNKNOWN, HELD = "calling", "backoff", "callback", "unknown", "held"
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+@dataclass(frozen=True)
+class Branch(Alterable):
     """One target of the decision. `due_ms` is when a pause, a callback or the wait for a definition ends; `attempts` counts calls made.
 
     `key` is the Idempotency-Key of the earlier call that this one repeats; empty where it is a new one.
@@ -30,8 +32,8 @@ class Branch:
     holds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DispatchState:
+@dataclass(frozen=True)
+class DispatchState(Alterable):
     """`hop` is the last one that a decision was taken up for; decisions for it or an earlier one are ignored. `deadline_ms` is the
     workflow's, 0 where it is not known."""
 
@@ -47,19 +49,20 @@ class DispatchState:
     branches: dict[str, Branch] = field(default_factory=dict)
 
 
-_NAMES = tuple(f.name for f in fields(DispatchState))
+_NAMES = frozenset(f.name for f in fields(DispatchState))
+_NEW = DispatchState()
 
 
 def dump(state: DispatchState) -> bytes:
     """The state as JSON, with its version."""
-    return orjson.dumps({"v": STATE_VERSION, **{name: getattr(state, name) for name in _NAMES}})  # orjson writes the branches in it
+    return orjson.dumps({"v": STATE_VERSION, **state.__dict__})  # in the order of the fields; orjson writes the branches in it
 
 
 def load(raw: bytes | None) -> DispatchState:
     """The state in `raw`, of this version or an older one; a new one for None."""
     if raw is None:
-        return DispatchState()
+        return _NEW
     body = orjson.loads(raw)
     values = {name: value for name, value in body.items() if name in _NAMES}
     values["branches"] = {name: Branch(**branch) for name, branch in values.get("branches", {}).items()}
-    return DispatchState(**values)
+    return _NEW.altered(**values)

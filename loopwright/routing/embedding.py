@@ -3,7 +3,7 @@
 import math
 
 from loopwright.masking import MASK, is_secret, masked
-from loopwright.routing.model import INVISIBLE
+from loopwright.routing.model import visible
 from loopwright.routing.request import Ask, Candidate, Decision, RouteRequest, towards
 
 TEMPERATURE = 0.02
@@ -53,7 +53,7 @@ def query(request: RouteRequest) -> str:
 
 
 def _said(value: object) -> str:
-    return masked(INVISIBLE.sub("", str(value)))[:VALUE_LENGTH]
+    return masked(visible(str(value)))[:VALUE_LENGTH]
 
 
 def _is_choice(request: RouteRequest, name: str) -> bool:

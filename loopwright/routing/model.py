@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from loopwright.masking import MASK, is_secret, masked
+from loopwright.masking import MASK, is_secret, masked, unmarked
 from loopwright.retry import backoff_ms
 from loopwright.routing.answer import NOBODY, read_answer
 from loopwright.routing.request import Ask, Decision, RouteRequest, towards
@@ -90,22 +90,31 @@ def prompt(request: RouteRequest) -> str:
 def render(fields: dict[str, Any], limit: int) -> str:
     """The fields as compact JSON of at most `limit` characters: secrets masked, invisible characters stripped, long texts cut, then the
     whole cut."""
-    text = orjson.dumps(_shortened(fields)).decode()
+    plain = orjson.dumps(fields).decode()  # a look at the whole, since most documents hold nothing to mask, instead of one at each text
+    text = orjson.dumps(_shortened(fields, harmless=unmarked(plain) and visible(plain) == plain)).decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _shortened(value: Any) -> Any:
+def visible(text: str) -> str:
+    """`text` without characters that nobody sees."""
+    return text if text.isascii() else INVISIBLE.sub("", text)
+
+
+def _shortened(value: Any, harmless: bool) -> Any:
+    """`value` with its long texts cut; unless it is `harmless`, with secrets masked and invisible characters stripped as well."""
     if isinstance(value, str):
-        clean = masked(INVISIBLE.sub("", value))
+        clean = value if harmless else masked(visible(value))
         return clean if len(clean) <= LONGEST_TEXT else clean[: LONGEST_TEXT - 1] + "…"
     if isinstance(value, dict):
-        return {_shortened(name): _masked_or_shortened(name, item) for name, item in value.items()}
-    return [_shortened(item) for item in value] if isinstance(value, list) else value
+        return {
+            _shortened(name, harmless): MASK if not harmless and _hidden(name, item) else _shortened(item, harmless)
+            for name, item in value.items()
+        }
+    return [_shortened(item, harmless) for item in value] if isinstance(value, list) else value
 
 
-def _masked_or_shortened(name: str, value: Any) -> Any:
-    hidden = value is not None and not isinstance(value, bool) and is_secret(INVISIBLE.sub("", name))
-    return MASK if hidden else _shortened(value)
+def _hidden(name: str, value: Any) -> bool:
+    return value is not None and not isinstance(value, bool) and is_secret(visible(name))
 
 
 def _decision(request: RouteRequest, outcome: dict[str, Any], answer: dict[str, Any]) -> Decision:

@@ -5,7 +5,7 @@ the same whatever the definitions are today.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from loopwright import schemas
 from loopwright.message import Message
@@ -94,7 +94,7 @@ def _moved(state: WorkflowState, event: Event, message: Message, reason: str = "
     if phase is None:
         return None
     ended_ms = message.logged_ms if phase in ENDED else 0
-    return replace(state, phase=phase, cause=message.id, reason=reason, ended_ms=ended_ms)
+    return state.altered(phase=phase, cause=message.id, reason=reason, ended_ms=ended_ms)
 
 
 def _late(state: WorkflowState, message: Message) -> str | None:
@@ -113,7 +113,7 @@ def _spent(state: WorkflowState, message: Message) -> WorkflowState:
         int(decision.get("tokens", 0)) + int(usage.get("prompt_tokens", 0)) + int(usage.get("completion_tokens", 0)),
         float(decision.get("cost", 0)) + float(usage.get("cost", 0)),
     )
-    return replace(state, spend=spend, pins=state.pins or message.data.get("pins", {}))
+    return state.altered(spend=spend, pins=state.pins or message.data.get("pins", {}))
 
 
 def _replied(state: WorkflowState, message: Message) -> Folded:
@@ -126,8 +126,8 @@ def _replied(state: WorkflowState, message: Message) -> Folded:
     ending = f"{data['agent']} ended the workflow" if data["next"] == "complete" else ""
     merged = merge_patch(state.document, data["output"])
     keys = with_call(state.keys, state.workflow, state.hop, data)
-    moved = replace(_spent(moved, message), hop=state.hop + 1, document=merged)
-    return Applied(replace(moved, visits=(*state.visits, visit), ending=ending, keys=keys))
+    visits = (*state.visits, visit)
+    return Applied(_spent(moved, message).altered(hop=state.hop + 1, document=merged, visits=visits, ending=ending, keys=keys))
 
 
 def _agent_failed(state: WorkflowState, message: Message) -> Folded:
@@ -138,7 +138,7 @@ def _agent_failed(state: WorkflowState, message: Message) -> Folded:
     error = message.data["error"]
     failed = {**state.failed, message.data["agent"]: f"{error['class']}: {error['message']}"[:300]}
     keys = with_call(state.keys, state.workflow, state.hop, message.data)
-    return Applied(replace(_spent(moved, message), hop=state.hop + 1, failed=failed, keys=keys))
+    return Applied(_spent(moved, message).altered(hop=state.hop + 1, failed=failed, keys=keys))
 
 
 SETTLED_EVENTS = {"complete": Event.COMPLETE, "park": Event.PARK, "unroutable": Event.UNROUTABLE}
@@ -159,7 +159,7 @@ def _resumed(state: WorkflowState, message: Message) -> Folded:
     moved = _moved(state, Event.RESUMED, message)
     if moved is None:
         return Ignored("not_parked")
-    return Applied(_again(replace(moved, keys={}) if message.data.get("new_key") else moved))
+    return Applied(_again(moved.altered(keys={}) if message.data.get("new_key") else moved))
 
 
 def _set_back(state: WorkflowState | None, message: Message, limits: Limits) -> Folded:
@@ -177,7 +177,7 @@ def _set_back(state: WorkflowState | None, message: Message, limits: Limits) -> 
 
 def _again(state: WorkflowState) -> WorkflowState:
     """A parked workflow set going: a new decision is due, agents that failed may be tried again, and the hop limit starts anew."""
-    return replace(state, hop=state.hop + 1, failed={}, ending="", hop_limit=state.hop_limit + state.hop)
+    return state.altered(hop=state.hop + 1, failed={}, ending="", hop_limit=state.hop_limit + state.hop)
 
 
 def _human_decided(state: WorkflowState, message: Message) -> Folded:
@@ -188,7 +188,7 @@ def _human_decided(state: WorkflowState, message: Message) -> Folded:
     moved = _moved(state, Event.APPROVED, message)
     if moved is None:
         return Ignored("not_parked")
-    return Applied(_again(replace(moved, document=merge_patch(state.document, data.get("edit", {})))))
+    return Applied(_again(moved.altered(document=merge_patch(state.document, data.get("edit", {})))))
 
 
 def _deadline_passed(state: WorkflowState, message: Message) -> Folded:

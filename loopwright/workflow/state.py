@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from loopwright.alterable import Alterable
 from loopwright.workflow.transitions import Phase
 
 STATE_VERSION = 1
@@ -30,8 +31,8 @@ class Spend:
         return Spend(self.calls + calls, self.tokens + tokens, self.cost + cost)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowState:
+@dataclass(frozen=True)
+class WorkflowState(Alterable):
     """Everything that the log has said of one workflow. Times are milliseconds since the epoch.
 
     `hop` counts decisions: the one being made or acted on. `pins` are the agent versions the workflow began with. `failed` are agents that
@@ -70,12 +71,16 @@ class WorkflowState:
         return [visit.agent for visit in self.visits]
 
 
-_NAMES = tuple(f.name for f in fields(WorkflowState))
+_NAMES = frozenset(f.name for f in fields(WorkflowState))
+_NEW = WorkflowState("", "")
+_PHASES = {phase.value: phase for phase in Phase}
 
 
 def to_json(state: WorkflowState) -> dict[str, Any]:
     """The state as plain JSON values, with its version."""
-    return {"v": STATE_VERSION, **{name: getattr(state, name) for name in _NAMES}} | {
+    return {
+        "v": STATE_VERSION,
+        **state.__dict__,  # in the order of the fields
         "visits": [[v.agent, v.version, v.input_hash] for v in state.visits],
         "spend": {"calls": state.spend.calls, "tokens": state.spend.tokens, "cost": state.spend.cost},
     }
@@ -84,8 +89,8 @@ def to_json(state: WorkflowState) -> dict[str, Any]:
 def from_json(body: dict[str, Any]) -> WorkflowState:
     """The state in `body`, of this version or an older one. A field that an older version lacks gets its default."""
     values = {name: value for name, value in body.items() if name in _NAMES}
-    values["phase"] = Phase(values["phase"])
-    values["visits"] = tuple(Visit(*visit) for visit in values.get("visits", ()))
+    values["phase"] = _PHASES[values["phase"]]
+    values["visits"] = tuple([Visit(*visit) for visit in values.get("visits", ())])
     values["spend"] = Spend(**values.get("spend", {}))
     values["actions"] = None if values.get("actions") is None else tuple(values["actions"])
-    return WorkflowState(**values)
+    return _NEW.altered(**values)
