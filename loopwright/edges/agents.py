@@ -7,6 +7,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -15,8 +16,8 @@ from aiohttp.abc import AbstractResolver
 
 from loopwright.circuit import Refused
 from loopwright.dispatch.confidential import Withheld, opened, sealed
-from loopwright.edges.capped import read_capped
 from loopwright.edges.circuits import CircuitOpen, Circuits, agent_fault, policy_of
+from loopwright.edges.exchange import Exchange
 from loopwright.edges.guard import AddressRefused, guarded_connector
 from loopwright.edges.identity import Identities, Identity, NoIdentity
 from loopwright.edges.keyring import Keyring
@@ -73,28 +74,29 @@ class AgentPerformer:
         self._rates = Rates()
         self._identities = Identities(settings.secrets_file)
         self._circuits = Circuits(policy_of(settings.circuit))
-        self._sessions: dict[tuple[str, ...], aiohttp.ClientSession] = {}  # by what is allowed: a connection is open to nobody else
+        self._exchanges: dict[tuple[str, ...], Exchange] = {}  # by what is allowed: a connection is open to nobody else
 
     async def open(self) -> None:
         """Make the session; connects to nothing."""
         self._opened()
 
-    def _opened(self, allow: tuple[str, ...] = ()) -> aiohttp.ClientSession:
-        if allow not in self._sessions:
-            self._sessions[allow] = aiohttp.ClientSession(
+    def _opened(self, allow: tuple[str, ...] = ()) -> Exchange:
+        if allow not in self._exchanges:
+            session = aiohttp.ClientSession(
                 connector=guarded_connector(allow, self._resolver, _IDLE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 headers={"User-Agent": "loopwright", "Accept": "application/json", "Accept-Encoding": "identity"},
             )
-        return self._sessions[allow]
+            self._exchanges[allow] = Exchange(session)
+        return self._exchanges[allow]
 
     async def close(self) -> None:
         """Close the connections."""
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            await session.close()
+        exchanges, self._exchanges = self._exchanges, {}
+        for exchange in exchanges.values():
+            await exchange.close()
 
     async def perform(self, call: Call) -> bytes:
         """Do one call and return its outcome as JSON. Never raises, but for a cancellation."""
@@ -146,14 +148,14 @@ class AgentPerformer:
     async def _within(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         timeout_ms = int(payload["timeout_ms"])
         headers, url = _checked(payload.get("headers") or {}), str(payload["url"])
-        session = self._opened(tuple(map(str, payload.get("allow") or ())))
+        exchange = self._opened(tuple(map(str, payload.get("allow") or ())))
         try:
             identity = self._identities.of(payload.get("auth"))
         except NoIdentity as error:
             raise _Failed(error.kind, said(error)) from error
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await self._post(session, url, headers, str(payload["body"]).encode(), identity)
+                return await self._post(exchange, url, headers, str(payload["body"]).encode(), identity)
         except TimeoutError:
             raise _Failed("Timeout", f"no complete answer within {timeout_ms} ms") from None
         except _Failed:
@@ -164,15 +166,12 @@ class AgentPerformer:
             kind, text = http_error(error), _detail(error)
             raise _Failed(kind, text + REFUSED_CERTIFICATE if kind == "ConnectionReset" and identity.tls else text) from error
 
-    async def _post(
-        self, session: aiohttp.ClientSession, url: str, headers: dict[str, str], body: bytes, identity: Identity
-    ) -> dict[str, Any]:
-        sent, tls = {**headers, **identity.headers}, identity.tls or True
-        async with session.post(url, data=body, headers=sent, allow_redirects=False, ssl=tls) as response:
-            raw, whole = await read_capped(response, self._limit)
-            kept = {name: identity.without_token(unicode(response.headers[name])) for name in KEPT_HEADERS if name in response.headers}
-            text = identity.without_token(self._text(raw, whole, response.status))
-            return {"status": response.status, "headers": kept, "body": text}
+    async def _post(self, exchange: Exchange, url: str, headers: dict[str, str], body: bytes, identity: Identity) -> dict[str, Any]:
+        answer = await exchange.post(url, {**headers, **identity.headers}, body, self._limit, identity.tls)
+        found = answer.headers
+        kept = {name: identity.without_token(unicode(found[name])) for name in KEPT_HEADERS if name in found}
+        text = identity.without_token(self._text(answer.raw, answer.whole, answer.status))
+        return {"status": answer.status, "headers": kept, "body": text}
 
     def _text(self, raw: bytes, whole: bool, status: int) -> str:
         """The body as text. A refusal's status counts whatever its body is; an answer that counts has to be whole, and UTF-8."""
@@ -186,12 +185,17 @@ class AgentPerformer:
             raise _Failed("NotUtf8", f"byte {error.start} of the answer is not UTF-8", status) from error
 
 
-def _checked(headers: Mapping[str, Any]) -> dict[str, str]:
+def _checked(headers: dict[str, Any]) -> dict[str, str]:
     """The headers, each fit to be sent: a value with a line break would begin a header of its own."""
     for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS or not isinstance(value, str) or _BREAKING.search(value):
+        if not _sendable(name) or not isinstance(value, str) or _BREAKING.search(value):
             raise _Failed("InvalidHeader", said(f"header {name!r} cannot be sent"))
-    return dict(headers)
+    return headers
+
+
+@lru_cache(1024)
+def _sendable(name: str) -> bool:
+    return _HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OURS
 
 
 def _not_called(refused: Refused) -> dict[str, Any]:

@@ -11,9 +11,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 from loopwright.step import Call, Performer
 
@@ -53,25 +51,30 @@ class Lane:
 
     def __init__(self, performer: Performer, limit: int, pipe: int | None = None, rings: bool = False) -> None:
         self._performer = performer
-        self._slots = asyncio.Semaphore(limit)
+        self._free = limit
         self._pipe = pipe
         self._rings = rings
         self._inbox: deque[Outcome] = deque()
         self._arrived = threading.Event()
         self._wake_pending = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: deque[tuple[str, Call]] = deque()
+        self._spawn_pending = False
+        self._spawned = 0
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loop = background_loop()
         self.ended = False
         self._loop.call_soon_threadsafe(self._open)
 
     def start(self, key: str, call: Call) -> None:
         """Have `call` performed; its outcome comes back under `key`. Called by the task's thread."""
-        self._loop.call_soon_threadsafe(self._spawn, key, call)
+        self._outbox.append((key, call))
+        if not self._spawn_pending:  # one call of the loop starts all that wait
+            self._spawn_pending = True
+            self._loop.call_soon_threadsafe(self._spawn)
 
     def take(self, limit: int) -> list[Outcome]:
         """Up to `limit` outcomes, oldest first, without waiting. Called by the task's thread."""
         self._wake_pending = False
-        self._arrived.clear()
         found: list[Outcome] = []
         while self._inbox and len(found) < limit and not self.ended:
             found.append(self._inbox.popleft())
@@ -81,7 +84,8 @@ class Lane:
 
     def wait(self, seconds: float) -> bool:
         """Wait until something is there to take, at most `seconds`. Called by the task's thread."""
-        return bool(self._inbox) or self._arrived.wait(seconds)
+        self._arrived.clear()
+        return bool(self._inbox) or self.ended or self._arrived.wait(seconds)
 
     def nudge(self) -> None:
         """Ask for another wake-up, for work that the task's thread left over."""
@@ -97,32 +101,40 @@ class Lane:
         if self._pipe is not None:
             os.set_blocking(self._pipe, False)
             self._loop.add_reader(self._pipe, self._end)  # the writing end of a pipe is "readable" once its reader is gone
-        self._ready = self._keep(self._performer.open())
+        self._ready = self._loop.create_task(self._performer.open())
+        self._tasks[0] = self._ready
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def _spawn(self) -> None:
+        self._spawn_pending = False  # before the outbox is looked at: what comes later asks again
+        while self._outbox and self._free > 0 and not self.ended:
+            self._free -= 1
+            self._spawned += 1
+            self._tasks[self._spawned] = self._loop.create_task(self._perform(self._spawned, *self._outbox.popleft()))
+        if self.ended:
+            self._outbox.clear()
 
-    def _spawn(self, key: str, call: Call) -> None:
-        if not self.ended:
-            self._keep(self._perform(key, call))
-
-    async def _perform(self, key: str, call: Call) -> None:
+    async def _perform(self, number: int, key: str, call: Call) -> None:
         try:
-            await asyncio.shield(self._ready)
-            async with self._slots:
-                data = await self._performer.perform(call)
+            if self._ready.done():
+                self._ready.result()
+            else:
+                await asyncio.shield(self._ready)
+            data = await self._performer.perform(call)
             self._deliver(Outcome(key, call.id, data))
         except Exception as error:
             log.exception("call %s of %s broke its performer", call.id, key)
             self._deliver(Outcome(key, call.id, b"", fault=repr(error)))
+        finally:
+            self._free += 1
+            self._tasks.pop(number, None)
+            if self._outbox:
+                self._spawn()
 
     def _deliver(self, outcome: Outcome) -> None:
         if not self.ended:
             self._inbox.append(outcome)
-            self._arrived.set()
+            if not self._arrived.is_set():
+                self._arrived.set()
             self._wake()
 
     def _wake(self) -> None:
@@ -144,9 +156,11 @@ class Lane:
         if self._pipe is not None:
             self._loop.remove_reader(self._pipe)
             os.close(self._pipe)
-        for task in self._tasks:
+        self._outbox.clear()
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        self._closing = self._loop.create_task(self._close_performer(tuple(self._tasks)))
+        self._closing = self._loop.create_task(self._close_performer(tasks))
 
     async def _close_performer(self, cancelled: "tuple[asyncio.Task[None], ...]") -> None:
         await asyncio.gather(*cancelled, return_exceptions=True)

@@ -9,18 +9,18 @@ One line is logged when a circuit opens and one when it closes again, not one pe
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from loopwright import settings as options
-from loopwright.circuit import Circuit, Fault, Phase, Policy, Refused
+from loopwright.circuit import Circuit, Fault, Phase, Policy, Refused, Ticket
 from loopwright.clock import now_ms
 from loopwright.edges.outcome import said
 from loopwright.retry import retry_after_ms
 
 log = logging.getLogger(__name__)
+_LEAVE = Ticket(0)  # of a circuit as it began
 
 
 class CircuitOpen(Exception):
@@ -31,14 +31,25 @@ class CircuitOpen(Exception):
         self.refused = refused
 
 
-@dataclass
 class Attempt:
-    """A call that is made. `fault` is for the caller to set; afterwards `opened` tells that it opened the circuit, and `wait_ms` how long
-    no call will be made (0: the circuit lets calls through)."""
+    """A call that is made: what `with` goes round. `fault` is for the caller to set; afterwards `opened` tells that it opened the circuit,
+    and `wait_ms` how long no call will be made (0: the circuit lets calls through)."""
 
-    fault: Fault | None = None
-    opened: bool = False
-    wait_ms: int = 0
+    __slots__ = ("_circuits", "_leave", "_name", "fault", "opened", "wait_ms")
+
+    def __init__(self, circuits: "Circuits", name: str, leave: Ticket) -> None:
+        self._circuits, self._name, self._leave = circuits, name, leave
+        self.fault: Fault | None = None
+        self.opened, self.wait_ms = False, 0
+
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._circuits.dropped(self._name, self._leave)
+        else:
+            self._circuits.made(self._name, self._leave, self)
 
 
 def policy_of(circuit: options.Circuit, most_failures: int = 1_000_000) -> Policy:
@@ -59,25 +70,31 @@ class Circuits:
 
     def check(self, name: str) -> None:
         """Raises CircuitOpen where a call would not be made now; takes no probe's place."""
-        circuit = self._get(name)
-        wait_ms = circuit.wait_ms(self._clock_ms())
-        if wait_ms:
+        circuit = self._circuits.get(name)
+        if circuit is not None and (wait_ms := circuit.wait_ms(self._clock_ms())):
             raise CircuitOpen(Refused(wait_ms, circuit.why, circuit.final))
 
-    @contextmanager
-    def call(self, name: str) -> Iterator[Attempt]:
+    def call(self, name: str) -> Attempt:
         """Make a call, or raise CircuitOpen. A call that ends in an exception says nothing of the other side."""
-        circuit, leave = self._get(name).admit(self._clock_ms())
+        known = self._circuits.get(name)
+        if known is None:
+            return Attempt(self, name, _LEAVE)
+        circuit, leave = known.admit(self._clock_ms())
         self._keep(circuit)
         if isinstance(leave, Refused):
             raise CircuitOpen(leave)
-        attempt = Attempt()
-        try:
-            yield attempt
-        except BaseException:
-            self._keep(self._get(name).dropped(leave))
-            raise
-        before = self._get(name)
+        return Attempt(self, name, leave)
+
+    def dropped(self, name: str, leave: Ticket) -> None:
+        """The call made by this leave was given up."""
+        self._keep(self._get(name).dropped(leave))
+
+    def made(self, name: str, leave: Ticket, attempt: Attempt) -> None:
+        """The call made by this leave went as `attempt.fault` says; the rest of `attempt` is filled in."""
+        known = self._circuits.get(name)
+        if attempt.fault is None and (known is None or (known.phase is Phase.CLOSED and not known.streak)):
+            return  # as nearly always: nothing is counted that a success would undo
+        before = known or Circuit(name, self._policy)
         after = before.failed(leave, attempt.fault, self._clock_ms()) if attempt.fault else before.succeeded(leave)
         self._keep(after)
         attempt.wait_ms = after.wait_ms(self._clock_ms()) if attempt.fault else 0
@@ -107,6 +124,8 @@ def agent_fault(outcome: dict[str, Any], settings: options.Circuit) -> Fault | N
     if error is not None:
         return Fault(said(f"{error['class']}: {error['message']}")) if error["class"] in _TRIPPING else None
     status = int(outcome["status"])
+    if status < 410:
+        return None
     asked_ms = retry_after_ms(outcome.get("headers", {}), now_ms()) or 0
     if status == 410:
         return Fault("it answered 410 Gone", settings.gone_pause_ms, at_once=True, final=True)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from loopwright.edges.capped import read_capped
 from loopwright.edges.dialect import Dialect, Question, adapted, body
+from loopwright.edges.exchange import Answer, Exchange
 from loopwright.edges.model_answer import ModelAnswer, ModelFailed, StatusError, TooLargeError, failure, first_model, read_answer
 from loopwright.edges.outcome import said, since_ms
 from loopwright.errors import InvalidSettings
@@ -26,6 +26,7 @@ MAX_LISTING_BYTES = 8 * 1024 * 1024
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _IDLE_S = 4.0  # shorter than most servers' own time, so that a connection is not taken up while its server closes it
 _REFUSED = {400, 422}
+_JSON = {"Content-Type": "application/json"}
 
 
 class ModelClient:
@@ -33,7 +34,7 @@ class ModelClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
+        self._exchange: Exchange | None = None
         self._base, self._key = "", ""
         self._model = settings.llm_model
         self._naming = asyncio.Lock()
@@ -43,11 +44,11 @@ class ModelClient:
         """Make the session; connects to nothing. Raises InvalidSettings where the key's file cannot be read or the address is unusable."""
         self._opened()
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _opened(self) -> Exchange:
+        if self._exchange is None:
             self._base, self._key = _address(self._settings), _key(self._settings)
             headers = {"User-Agent": "loopwright", "Accept": "application/json", "Accept-Encoding": "identity"}
-            self._session = aiohttp.ClientSession(
+            session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=urlsplit(self._base).hostname not in _LOOPBACK,  # a proxy has no business between us and this machine
@@ -55,13 +56,14 @@ class ModelClient:
                 headers=headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
                 auto_decompress=False,
             )
-        return self._session
+            self._exchange = Exchange(session)
+        return self._exchange
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        if self._exchange is not None:
+            exchange, self._exchange = self._exchange, None
+            await exchange.close()
 
     async def complete(
         self, messages: list[dict[str, str]], schema: dict[str, Any], schema_name: str = "answer", max_tokens: int = 500
@@ -88,7 +90,8 @@ class ModelClient:
         dialect = self._dialect
         while True:
             try:
-                raw = await self._said("POST", "/chat/completions", orjson.dumps(body(dialect, model, question)), MAX_ANSWER_BYTES)
+                asked = orjson.dumps(body(dialect, model, question))
+                raw = _good(await self._opened().post(self._base + "/chat/completions", _JSON, asked, MAX_ANSWER_BYTES), MAX_ANSWER_BYTES)
             except StatusError as error:
                 simpler = adapted(dialect, error.text) if error.status in _REFUSED else None
                 if simpler is None:
@@ -100,33 +103,23 @@ class ModelClient:
 
     async def model_name(self) -> str:
         """The model's name: from the settings, or the first that the endpoint lists (asked once)."""
-        async with self._naming:
-            if not self._model:
-                self._model = first_model(await self._said("GET", "/models", None, MAX_LISTING_BYTES))
+        if not self._model:
+            async with self._naming:
+                if not self._model:
+                    listing = await self._opened().get(f"{self._base}/models", MAX_LISTING_BYTES)
+                    self._model = first_model(_good(listing, MAX_LISTING_BYTES))
         return self._model
 
-    async def _said(self, method: str, path: str, content: bytes | None, limit: int) -> bytes:
-        """What the endpoint answers. Raises StatusError for a status that is none of success, TooLargeError, what aiohttp raises."""
-        headers = {"Content-Type": "application/json"} if content is not None else None
-        request = self._opened().request(method, self._base + path, data=content, headers=headers, allow_redirects=False)
-        async with request as response:
-            raw = await _unpacked(response, limit)
-            if not 200 <= response.status < 300:
-                kept = {name.lower(): value for name, value in response.headers.items()}
-                raise StatusError(response.status, kept, raw.decode(errors="replace"))
-            return raw
 
-
-async def _unpacked(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body. Raises TooLargeError beyond `limit` bytes, and for one that is packed: it was not asked for, and what it unpacks to is
-    anybody's guess."""
-    if response.headers.get("content-encoding", "identity") != "identity":
-        response.close()
+def _good(answer: Answer, limit: int) -> bytes:
+    """The body of a success. Raises StatusError for any other status, TooLargeError beyond `limit` bytes, and for one that is packed: it
+    was not asked for, and what it unpacks to is anybody's guess."""
+    if not answer.whole:
         raise TooLargeError(limit)
-    raw, whole = await read_capped(response, limit)
-    if not whole:
-        raise TooLargeError(limit)
-    return raw
+    if not 200 <= answer.status < 300:
+        kept = {name.lower(): value for name, value in answer.headers.items()}
+        raise StatusError(answer.status, kept, answer.raw.decode(errors="replace"))
+    return answer.raw
 
 
 def _address(settings: Settings) -> str:

@@ -36,6 +36,7 @@ class RoutePerformer:
         self._model = ModelClient(settings)
         self._circuits = Circuits(policy_of(settings.circuit, settings.llm_attempts))
         self._embedder = Embedder()
+        self._endpoint = f"the model at {urlsplit(settings.llm_base_url).netloc}"
 
     async def open(self) -> None:
         """Nothing to do: the clients are made by the first call, whose outcome tells what is wrong with their settings."""
@@ -62,7 +63,7 @@ class RoutePerformer:
 
     async def _through(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Ask if the circuit lets the question through, and tell the circuit how it went."""
-        with self._circuits.call(f"the model at {urlsplit(self._settings.llm_base_url).netloc}") as attempt:
+        with self._circuits.call(self._endpoint) as attempt:
             try:
                 outcome = await self._ask(payload)
             except ModelFailed as failed:

@@ -227,7 +227,7 @@ def test_connections_are_used_again_and_cookies_are_forgotten(agents):
         performer = AgentPerformer(read_settings())
         for _ in range(3):
             await performer.perform(Call("1", json.dumps(payload(url)).encode()))
-        used = [len(kept) for kept in performer._opened().connector._conns.values()]
+        used = [len(kept) for kept in performer._opened().session.connector._conns.values()]
         await performer.close()
         return used
 
@@ -307,7 +307,7 @@ def test_a_name_that_changes_its_address_between_two_calls_is_refused(agents):
         outcomes = []
         for _ in range(2):
             outcomes.append(json.loads(await performer.perform(Call("1", json.dumps(payload(f"http://agent.example:{port}")).encode()))))
-            performer._opened().connector.clear_dns_cache()
+            performer._opened().session.connector.clear_dns_cache()
         await performer.close()
         return outcomes
 

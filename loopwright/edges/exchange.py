@@ -1,0 +1,142 @@
+"""One POST and its answer, capped while it is read: a body of 100 MB is never held. Redirects are not followed.
+
+What an aiohttp session does for a request (objects, a task, timers, cookies, redirects) takes more time than the connection and the parser
+below it. So an ordinary request is written as it is to a connection of the session's pool, and its answer is read from the parser. One that
+is not goes through the session: credentials in the address or no usable address, a proxy of the environment, a large body, `Expect`.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+_LARGE = 48 * 1024  # bytes that are sent at once; beyond, the session minds how fast the other side reads
+_MOST_TARGETS = 1000
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_TYPE = {"content-type": "Content-Type: application/octet-stream\r\n"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `raw` is the body; not `whole`, it is the beginning of one that is too large, or nothing of one that is packed where
+    the session does not unpack. Names of `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """An ordinary address: what the connector is asked with, and how a request to it begins."""
+
+    request: aiohttp.ClientRequest
+    begin: str
+
+
+class Exchange:
+    """Posts over the connections of `session`, which it owns from now on. The session has no timeouts: the deadline is the caller's."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self._given = _TYPE | {name.lower(): f"{name}: {value}\r\n" for name, value in session.headers.items()}
+        self._targets: dict[str, _Target | None] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.session.close()
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, limit: int, tls: ssl.SSLContext | None = None) -> Answer:
+        """The answer, of whose body at most `limit` bytes are read. Raises what aiohttp raises.
+
+        `headers` are fit to be sent as they are, and none of them says who is asked or where the body ends.
+        """
+        lines = self._given | {name.lower(): f"{name}: {value}\r\n" for name, value in headers.items()}
+        target = self._target(url, tls)
+        connector = self.session.connector
+        if target is None or connector is None or len(body) > _LARGE or "expect" in lines:
+            return await self._by_session("POST", url, body, headers, limit, tls)
+        head = f"{target.begin}{''.join(lines.values())}Content-Length: {len(body)}\r\n\r\n"
+        try:
+            connection = await connector.connect(target.request, traces=[], timeout=_NO_TIMEOUT)
+            return await self._over(connection, target.request, head.encode() + body, limit)
+        except aiohttp.ClientError:
+            raise
+        except OSError as error:
+            if error.errno is None and isinstance(error, TimeoutError):
+                raise
+            raise aiohttp.ClientOSError(*error.args) from error
+
+    async def _over(self, connection: Connection, request: aiohttp.ClientRequest, sent: bytes, limit: int) -> Answer:
+        protocol, done = connection.protocol, False
+        try:
+            if protocol is None or protocol.transport is None or protocol.transport.is_closing():
+                raise aiohttp.ClientOSError(None, f"Can not write request body for {request.url}")
+            protocol.set_response_params(read_until_eof=True, auto_decompress=self.session.auto_decompress)
+            protocol.transport.write(sent)
+            message, stream = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:  # RFC 9110, 15.2: an interim answer
+                message, stream = await protocol.read()
+            answer = await self._answer(message.code, message.headers, stream, limit)
+            done = answer.whole
+            return answer
+        except HttpProcessingError as error:
+            raise aiohttp.ClientResponseError(
+                request.request_info, (), status=error.code, message=error.message, headers=error.headers
+            ) from error
+        finally:  # of an answer that was not read to its end neither the rest nor the connection is worth having
+            connection.release() if done else connection.close()
+
+    async def _answer(self, status: int, headers: Mapping[str, str], stream: aiohttp.StreamReader, limit: int) -> Answer:
+        if not self.session.auto_decompress and headers.get("content-encoding", "identity") != "identity":
+            return Answer(status, headers, b"", whole=False)
+        if stream.is_eof():  # as nearly always: it came with the headers
+            raw = stream.read_nowait()
+            return Answer(status, headers, raw[:limit], len(raw) <= limit)
+        parts, size = [], 0
+        async for chunk in stream.iter_any():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                return Answer(status, headers, b"".join(parts)[:limit], whole=False)
+        return Answer(status, headers, b"".join(parts), whole=True)
+
+    async def get(self, url: str, limit: int) -> Answer:
+        """The answer to a GET, likewise."""
+        return await self._by_session("GET", url, None, None, limit, None)
+
+    async def _by_session(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str] | None, limit: int, tls: ssl.SSLContext | None
+    ) -> Answer:
+        request = self.session.request(method, url, data=body, headers=headers, allow_redirects=False, ssl=tls or True)
+        async with request as response:
+            answer = await self._answer(response.status, response.headers, response.content, limit)
+            if not answer.whole:
+                response.close()
+            return answer
+
+    def _target(self, url: str, tls: ssl.SSLContext | None) -> _Target | None:
+        if tls is not None:
+            return self._made(url, tls)
+        if url not in self._targets:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            self._targets[url] = self._made(url, tls)
+        return self._targets[url]
+
+    def _made(self, url: str, tls: ssl.SSLContext | None) -> _Target | None:
+        try:
+            parsed = URL(url)
+        except ValueError:
+            return None
+        plain = parsed.scheme in {"http", "https"} and parsed.raw_host and parsed.raw_user is None and parsed.raw_password is None
+        if not plain or self.session.trust_env:
+            return None
+        request = aiohttp.ClientRequest("POST", parsed, loop=asyncio.get_running_loop(), session=self.session, ssl=tls or True)
+        return _Target(request, f"POST {parsed.raw_path_qs} HTTP/1.1\r\nHost: {parsed.host_port_subcomponent}\r\n")
