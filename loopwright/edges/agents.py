@@ -106,7 +106,8 @@ class AgentPerformer:
             circuit = str(payload.get("circuit") or payload["url"])
             self._circuits.check(circuit)
             async with self._slot(payload.get("concurrency")):
-                await self._rates.wait(circuit, payload.get("rate"))
+                if payload.get("rate") is not None:
+                    await self._rates.wait(circuit, payload["rate"])
                 started = time.monotonic()
                 outcome = await self._confidentially(circuit, payload)
         except CircuitOpen as answer:
@@ -127,7 +128,7 @@ class AgentPerformer:
 
     def _slot(self, concurrency: Mapping[str, Any] | None) -> asyncio.Semaphore:
         key = (str((concurrency or {}).get("key", "")), max(1, int((concurrency or {}).get("limit", 1_000_000))))
-        return self._slots.setdefault(key, asyncio.Semaphore(key[1]))
+        return self._slots.get(key) or self._slots.setdefault(key, asyncio.Semaphore(key[1]))
 
     async def _confidentially(self, circuit: str, payload: dict[str, Any]) -> dict[str, Any]:
         """The call with its sensitive fields opened on the way out and sealed on the way back; without any, just the call."""
@@ -187,15 +188,20 @@ class AgentPerformer:
 
 def _checked(headers: dict[str, Any]) -> dict[str, str]:
     """The headers, each fit to be sent: a value with a line break would begin a header of its own."""
-    for name, value in headers.items():
-        if not _sendable(name) or not isinstance(value, str) or _BREAKING.search(value):
-            raise _Failed("InvalidHeader", said(f"header {name!r} cannot be sent"))
-    return headers
+    try:
+        if _sendable(tuple(headers)) and not _BREAKING.search("".join(headers.values())):  # as nearly always: one look for all
+            return headers
+    except TypeError:
+        pass  # a value is no text
+    name = next(
+        name for name, value in headers.items() if not (_sendable((name,)) and isinstance(value, str) and not _BREAKING.search(value))
+    )
+    raise _Failed("InvalidHeader", said(f"header {name!r} cannot be sent"))
 
 
 @lru_cache(1024)
-def _sendable(name: str) -> bool:
-    return _HEADER_NAME.fullmatch(name) is not None and name.lower() not in _OURS
+def _sendable(names: tuple[str, ...]) -> bool:
+    return all(_HEADER_NAME.fullmatch(name) and name.lower() not in _OURS for name in names)
 
 
 def _not_called(refused: Refused) -> dict[str, Any]:

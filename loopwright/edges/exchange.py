@@ -2,13 +2,15 @@
 
 What an aiohttp session does for a request (objects, a task, timers, cookies, redirects) takes more time than the connection and the parser
 below it. So an ordinary request is written as it is to a connection of the session's pool, and its answer is read from the parser. One that
-is not goes through the session: credentials in the address or no usable address, a proxy of the environment, a large body, `Expect`.
+is not goes through the session: credentials in the address or no usable address, a proxy of the environment, a large body, `Expect`, or a
+header twice.
 """
 
 import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -16,13 +18,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 _LARGE = 48 * 1024  # bytes that are sent at once; beyond, the session minds how fast the other side reads
-_MOST_TARGETS = 1000
+_MOST_KNOWN = 1000
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 _TYPE = {"content-type": "Content-Type: application/octet-stream\r\n"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back. `raw` is the body; not `whole`, it is the beginning of one that is too large, or nothing of one that is packed where
     the session does not unpack. Names of `headers` are found in any case."""
 
@@ -45,8 +46,11 @@ class Exchange:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
-        self._given = _TYPE | {name.lower(): f"{name}: {value}\r\n" for name, value in session.headers.items()}
+        self._connector = session.connector
+        self._unpacks = session.auto_decompress
+        self._usual = _TYPE | {name.lower(): f"{name}: {value}\r\n" for name, value in session.headers.items()}
         self._targets: dict[str, _Target | None] = {}
+        self._unnamed: dict[tuple[str, ...], str | None] = {}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -57,15 +61,14 @@ class Exchange:
 
         `headers` are fit to be sent as they are, and none of them says who is asked or where the body ends.
         """
-        lines = self._given | {name.lower(): f"{name}: {value}\r\n" for name, value in headers.items()}
-        target = self._target(url, tls)
-        connector = self.session.connector
-        if target is None or connector is None or len(body) > _LARGE or "expect" in lines:
+        target, usual = self._target(url, tls), self._usual_besides(tuple(headers))
+        if target is None or usual is None or self._connector is None or len(body) > _LARGE:
             return await self._by_session("POST", url, body, headers, limit, tls)
-        head = f"{target.begin}{''.join(lines.values())}Content-Length: {len(body)}\r\n\r\n"
+        given = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        sent = f"{target.begin}{usual}{given}Content-Length: {len(body)}\r\n\r\n".encode() + body
         try:
-            connection = await connector.connect(target.request, traces=[], timeout=_NO_TIMEOUT)
-            return await self._over(connection, target.request, head.encode() + body, limit)
+            connection = await self._connector.connect(target.request, traces=[], timeout=_NO_TIMEOUT)
+            return await self._over(connection, target.request, sent, limit)
         except aiohttp.ClientError:
             raise
         except OSError as error:
@@ -78,7 +81,7 @@ class Exchange:
         try:
             if protocol is None or protocol.transport is None or protocol.transport.is_closing():
                 raise aiohttp.ClientOSError(None, f"Can not write request body for {request.url}")
-            protocol.set_response_params(read_until_eof=True, auto_decompress=self.session.auto_decompress)
+            protocol.set_response_params(read_until_eof=True, auto_decompress=self._unpacks)
             protocol.transport.write(sent)
             message, stream = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:  # RFC 9110, 15.2: an interim answer
@@ -94,7 +97,7 @@ class Exchange:
             connection.release() if done else connection.close()
 
     async def _answer(self, status: int, headers: Mapping[str, str], stream: aiohttp.StreamReader, limit: int) -> Answer:
-        if not self.session.auto_decompress and headers.get("content-encoding", "identity") != "identity":
+        if not self._unpacks and headers.get("content-encoding", "identity") != "identity":
             return Answer(status, headers, b"", whole=False)
         if stream.is_eof():  # as nearly always: it came with the headers
             raw = stream.read_nowait()
@@ -125,10 +128,20 @@ class Exchange:
         if tls is not None:
             return self._made(url, tls)
         if url not in self._targets:
-            if len(self._targets) >= _MOST_TARGETS:
+            if len(self._targets) >= _MOST_KNOWN:
                 self._targets.clear()
             self._targets[url] = self._made(url, tls)
         return self._targets[url]
+
+    def _usual_besides(self, names: tuple[str, ...]) -> str | None:
+        """The lines of the headers that are always sent, but for those `names`; None where these are not ordinary."""
+        if names not in self._unnamed:
+            lowered = {name.lower() for name in names}
+            plain = len(lowered) == len(names) and "expect" not in lowered
+            if len(self._unnamed) >= _MOST_KNOWN:
+                self._unnamed.clear()
+            self._unnamed[names] = "".join(line for name, line in self._usual.items() if name not in lowered) if plain else None
+        return self._unnamed[names]
 
     def _made(self, url: str, tls: ssl.SSLContext | None) -> _Target | None:
         try:
