@@ -10,9 +10,11 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
@@ -33,11 +35,19 @@ class Answer(NamedTuple):
     whole: bool
 
 
+class _Asked(aiohttp.ClientRequest):
+    """What the connector is asked with; it never changes, so neither does the pool's key for it."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        return super().connection_key
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
     """An ordinary address: what the connector is asked with, and how a request to it begins."""
 
-    request: aiohttp.ClientRequest
+    request: _Asked
     begin: str
 
 
@@ -151,5 +161,5 @@ class Exchange:
         plain = parsed.scheme in {"http", "https"} and parsed.raw_host and parsed.raw_user is None and parsed.raw_password is None
         if not plain or self.session.trust_env:
             return None
-        request = aiohttp.ClientRequest("POST", parsed, loop=asyncio.get_running_loop(), session=self.session, ssl=tls or True)
+        request = _Asked("POST", parsed, loop=asyncio.get_running_loop(), session=self.session, ssl=tls or True)
         return _Target(request, f"POST {parsed.raw_path_qs} HTTP/1.1\r\nHost: {parsed.host_port_subcomponent}\r\n")

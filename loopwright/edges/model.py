@@ -8,9 +8,11 @@ import asyncio
 import time
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import aiohttp
 import orjson
+from aiohttp.helpers import netrc_from_env
 
 from loopwright.edges.dialect import Dialect, Question, adapted, body
 from loopwright.edges.exchange import Answer, Exchange
@@ -23,7 +25,7 @@ __all__ = ["ModelAnswer", "ModelClient", "ModelFailed"]
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_LISTING_BYTES = 8 * 1024 * 1024
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}  # a proxy has no business between us and this machine
 _IDLE_S = 4.0  # shorter than most servers' own time, so that a connection is not taken up while its server closes it
 _REFUSED = {400, 422}
 _JSON = {"Content-Type": "application/json"}
@@ -51,7 +53,7 @@ class ModelClient:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=urlsplit(self._base).hostname not in _LOOPBACK,  # a proxy has no business between us and this machine
+                trust_env=urlsplit(self._base).hostname not in _LOOPBACK and _environment_matters(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
                 headers=headers | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
                 auto_decompress=False,
@@ -120,6 +122,11 @@ def _good(answer: Answer, limit: int) -> bytes:
         kept = {name.lower(): value for name, value in answer.headers.items()}
         raise StatusError(answer.status, kept, answer.raw.decode(errors="replace"))
     return answer.raw
+
+
+def _environment_matters() -> bool:
+    """Whether there is a proxy or a netrc file: where aiohttp is to mind them, it looks for both, in other threads, at every request."""
+    return bool(getproxies()) or netrc_from_env() is not None
 
 
 def _address(settings: Settings) -> str:

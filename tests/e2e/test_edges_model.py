@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import resource
 import socket
 import subprocess
@@ -298,3 +299,30 @@ def test_a_real_model_answers_within_the_schema(local_model):
     said = json.loads(answer.content)
     assert set(said) == {"agent", "confidence", "reason"}
     assert said["agent"] in SCHEMA["properties"]["agent"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "variable", "expected"),
+    [
+        ("https://models.example/v1", "", False),
+        ("https://models.example/v1", "HTTPS_PROXY", True),
+        ("https://models.example/v1", "NETRC", True),
+        ("http://127.0.0.1:9/v1", "HTTP_PROXY", False),
+    ],
+)
+def test_a_proxy_or_a_netrc_file_is_minded_where_there_is_one(base_url, variable, expected, monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine models.example login ada password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc if variable == "NETRC" else tmp_path / "none"))
+    if variable.endswith("_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+
+    async def minded():
+        client = ModelClient(settings(base_url))
+        found = client._opened().session.trust_env
+        await client.close()
+        return found
+
+    assert asyncio.run(minded()) is expected
