@@ -6,8 +6,9 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
-from loopwright.edges.background import Lane, Outcome, background_loop
+from loopwright.edges.background import Bell, Lane, Outcome, background_loop
 from loopwright.step import Call
 
 
@@ -132,3 +133,62 @@ def test_an_ended_lane_hands_out_nothing_and_starts_nothing() -> None:
 def test_there_is_one_loop_in_a_process() -> None:
     assert background_loop() is background_loop()
     assert background_loop().is_running()
+
+
+def test_all_that_several_threads_ask_for_is_done_in_each_one_s_order_whatever_fails() -> None:
+    loop, done = background_loop(), list[tuple[int, int]]()
+
+    async def made() -> Bell:
+        return Bell(loop)
+
+    bell = asyncio.run_coroutine_threadsafe(made(), loop).result(10)
+
+    def ask(thread: int) -> None:
+        for number in range(500):
+            bell.ring(partial(done.append, (thread, number)))
+            if number % 100 == 0:
+                bell.ring(list[int]().pop)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    until(lambda: len(done) == 2000)
+    assert [[number for thread, number in done if thread == one] for one in range(4)] == [list(range(500))] * 4
+
+
+def test_calls_that_wait_when_a_lane_ends_are_never_made() -> None:
+    performer = Scripted()
+    lane = Lane(performer, 1)
+    for n in range(3):
+        lane.start(f"w{n}", Call(f"{n}", b"late"))
+    until(lambda: performer.running == 1)
+    lane.close()
+    assert performer.closed.wait(10)
+    performer.gate.set()
+    assert performer.cancelled == ["0"]
+    assert (performer.most, performer.running) == (1, 0)
+
+
+def test_a_performer_that_cannot_open_fails_each_call() -> None:
+    class Shut(Scripted):
+        async def open(self) -> None:
+            raise OSError("shut")
+
+    lane = Lane(Shut(), 10)
+    for n in range(2):
+        lane.start("w", Call(f"{n}", b""))
+    assert {outcome.fault for outcome in taken(lane, 2)} == {"OSError('shut')"}
+    lane.start("w", Call("2", b""))
+    assert taken(lane, 1)[0].fault == "OSError('shut')"
+    lane.close()
+
+
+def test_to_wait_on_an_ended_lane_is_over_at_once() -> None:
+    lane = Lane(Scripted(), 10)
+    threading.Timer(0.05, lane.close).start()
+    began = time.monotonic()
+    assert lane.wait(10)
+    assert lane.wait(10)
+    assert time.monotonic() - began < 5
