@@ -10,5 +10,7 @@ class Alterable:
         """The same with other `values` in the fields that they name. What `dataclasses.replace` gives, in a sixth of the time; names of
         fields are not checked."""
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__, **values)
+        fields = copy.__dict__
+        fields.update(self.__dict__)
+        fields.update(values)
         return copy

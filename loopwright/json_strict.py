@@ -12,7 +12,7 @@ import orjson
 
 LARGEST_INTEGER = 2**63 - 1
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 19  # as every number of 19 digits looks once its digits are zeros: ten times as fast as a pattern
+_LONG_NUMBER = b"0" * 19  # what every number of 19 digits becomes when its digits are made zeros: found ten times as fast as by a pattern
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # one pass: what is not closed goes on to the end
 _BRACKET = re.compile(rb"[][{}]")
 
@@ -31,6 +31,8 @@ def read_object(raw: bytes, nesting: int) -> dict[str, Any]:
     value = _as_we_write_it(raw)
     if value is not None:
         check_nesting(raw, nesting)
+        if _LONG_NUMBER in raw.translate(_ZEROS):  # perhaps one between 63 and 64 bits, perhaps part of a text
+            check_numbers(value)
         return value
     try:
         text = raw.decode("utf-8")
@@ -57,8 +59,6 @@ def _as_we_write_it(raw: bytes) -> dict[str, Any] | None:
 
     Most records are of that kind, and the strict reading takes ten times as long.
     """
-    if _LONG_NUMBER in raw.translate(_ZEROS):
-        return None
     try:
         value = orjson.loads(raw)
         return value if isinstance(value, dict) and orjson.dumps(value) == raw else None

@@ -87,6 +87,11 @@ def is_sealed(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and len(value) == 1 and SEALED in value
 
 
+def any_sealed(document: Mapping[str, Any]) -> bool:
+    """Whether a field of `document` is sealed."""
+    return any(len(value) == 1 and SEALED in value for value in document.values() if isinstance(value, dict))
+
+
 def _bound(kid: str, workflow: str, name: str) -> bytes:
     """What a sealed value is bound to. A JSON list, so that no two places read the same."""
     return orjson.dumps(["loopwright/sealing", VERSION, ALGORITHM, kid, workflow, name])

@@ -1,5 +1,6 @@
 """The call to an agent: its address, headers and body. The address comes from the definition alone, never from a message."""
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from loopwright.message import trace_of
 from loopwright.registry.catalogue import Agent
 from loopwright.step import Call
 from loopwright.workflow.calls import idempotency_key
+
+_PLAIN = re.compile(r"[A-Za-z0-9._~:-]*")
 
 
 def call_id(state: DispatchState, branch: str) -> str:
@@ -33,7 +36,7 @@ def request(
     `circuit` names the circuit breaker that it goes through, `sensitive` are the fields that the agent's team marks.
     """
     asked: Branch = state.branches[branch]
-    definition = agent.definition
+    definition, workflow_text, branch_text = agent.definition, _header_text(workflow), _header_text(branch)
     payload: dict[str, Any] = {
         "url": definition.endpoint,
         "timeout_ms": definition.timeout_ms,
@@ -46,13 +49,13 @@ def request(
             "accept": "application/json",
             "idempotency-key": f'"{asked.key or idempotency_key(workflow, state.hop, branch)}"',
             "traceparent": trace_of(workflow, state.hop, branch, state.traceparent),
-            "ce-workflowid": _header_text(workflow),
+            "ce-workflowid": workflow_text,
             "ce-hop": str(state.hop),
-            "ce-branch": _header_text(branch),
+            "ce-branch": branch_text,
             "loopwright-agent": f"{definition.name}@{definition.version}",
             "loopwright-attempt": str(asked.attempts),
             "loopwright-deadline-ms": str(definition.timeout_ms),
-            "loopwright-callback": f"{gateway_url}/callbacks/{_header_text(workflow)}/{state.hop}/{_header_text(branch)}",
+            "loopwright-callback": f"{gateway_url}/callbacks/{workflow_text}/{state.hop}/{branch_text}",
         },
         "body": orjson.dumps(asked.input).decode(),
     }
@@ -67,4 +70,4 @@ def request(
 
 def _header_text(text: str) -> str:
     """A workflow id as it may stand in a header or a path: percent-encoded where it holds anything but plain letters."""
-    return quote(text, safe="-._~:")
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="-._~:")

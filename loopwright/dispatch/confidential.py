@@ -17,7 +17,7 @@ from loopwright.json_strict import JsonRefused, read_object
 from loopwright.masking import MASK
 from loopwright.registry.catalogue import Agent
 from loopwright.registry.contract import Contract
-from loopwright.sealing import Keys, is_sealed, keys_for, seal, unseal
+from loopwright.sealing import Keys, any_sealed, is_sealed, keys_for, seal, unseal
 
 NESTING = 64
 WITHHELD = "what the agent said is left out, since this call carries sensitive fields; the agent's own log says more"
@@ -39,7 +39,7 @@ def terms(workflow: str, agent: Agent, fields: frozenset[str], given: Mapping[st
 
     `fields` are all that the team marks, `given` is the input as it stands in the decision.
     """
-    if not any(map(is_sealed, given.values())) and not any(name in fields for name in (*agent.input.properties, *agent.output.properties)):
+    if not any_sealed(given) and fields.isdisjoint(agent.input.properties) and fields.isdisjoint(agent.output.properties):
         return None
     definition = agent.definition
     return {"workflow": workflow, "fields": sorted(fields), "input": definition.input, "output": definition.output}
@@ -95,7 +95,7 @@ def _headers(given: Mapping[str, str], workflow: str) -> dict[str, str]:
 def sealed_output(output: dict[str, Any], sealing: Mapping[str, Any], keys: Keys | None) -> dict[str, Any]:
     """An agent's output in clear, checked against its contract, with its sensitive fields sealed. Raises Withheld."""
     contract = _contract(orjson.dumps(sealing["output"]))
-    if any(map(is_sealed, output.values())):
+    if any_sealed(output):
         raise Withheld("ContractViolation", "the reply holds an encrypted value; an agent gives its output in clear")
     if not contract.accepts(output):
         why = "; ".join(contract.errors(output, sealing["fields"])[:3])

@@ -247,9 +247,11 @@ class DispatchDecider:
         counts: tuple[str, ...] = (),
         waiting: bool = False,
     ) -> Step:
-        due = [branch.due_ms for branch in state.branches.values() if branch.status != CALLING]
-        wake_at = min(due, default=None) if state.branches else state.forget_ms
-        held = any(branch.status == HELD for branch in state.branches.values())
+        if not state.branches:
+            return Step(dump(state), emits, calls, state.forget_ms, counts, waiting)
+        idle = [branch for branch in state.branches.values() if branch.status != CALLING]
+        wake_at = min([branch.due_ms for branch in idle], default=None)
+        held = HELD in [branch.status for branch in idle]
         return Step(dump(state), emits, calls, wake_at, counts, waiting, held)
 
 

@@ -13,7 +13,7 @@ from loopwright.dispatch.confidential import WITHHELD, Withheld, sealed_output
 from loopwright.errors import InvalidDocument, Retryable
 from loopwright.message import Message
 from loopwright.registry.catalogue import Agent, Catalogue
-from loopwright.sealing import Keys, is_sealed, keys_for, seal
+from loopwright.sealing import Keys, any_sealed, keys_for, seal
 
 _CLASS = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
@@ -60,7 +60,7 @@ def refuse_bare(team: str, catalogue: Catalogue) -> None:
 
 def _with(message: Message, part: str, fields: frozenset[str], keys: Keys | None) -> Message:
     content = message.data.get(part)
-    if not isinstance(content, dict) or not (fields or any(map(is_sealed, content.values()))):
+    if not isinstance(content, dict) or not (fields or any_sealed(content)):
         return message
     return replace(message, data={**message.data, part: seal(content, fields, keys, message.workflow)})
 

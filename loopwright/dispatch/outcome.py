@@ -105,13 +105,15 @@ def check_output(output: dict[str, Any], headers: dict[str, str], agent: Agent, 
 
 def actions_of(header: str | None) -> tuple[str, ...]:
     """The actions in the header `loopwright-actions`, separated by commas."""
-    return tuple(dict.fromkeys(name for part in (header or "").split(",") if (name := part.strip())))
+    return tuple(dict.fromkeys(name for part in header.split(",") if (name := part.strip()))) if header else ()
 
 
 def usage_of(header: str | None) -> dict[str, Any]:
     """What the agent says it used: only the known fields, only numbers that make sense; anything else is left out."""
+    if not header:
+        return {}
     try:
-        said = orjson.loads(header or "{}")
+        said = orjson.loads(header)
     except ValueError:
         return {}
     if not isinstance(said, dict):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
@@ -10,12 +11,13 @@ from loopwright.registry.contract import Contract
 from loopwright.registry.definition import AgentDefinition
 from loopwright.registry.roster import Roster
 
+MOST_PINNED = 256  # sets of versions whose agents are kept together: one for each roster that workflows still run with
 _NOBODY: Mapping[str, "Agent"] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Agent:
-    """A definition with both of its contracts compiled."""
+    """A definition with both of its contracts compiled. What is asked of it for every hop is looked up once."""
 
     definition: AgentDefinition
     input: Contract
@@ -26,25 +28,38 @@ class Agent:
         """Compile the definition's contracts. Raises InvalidDefinition saying which one is wrong and where."""
         return cls(definition, _contract(definition, "input"), _contract(definition, "output"))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The agent's name within its team."""
         return self.definition.name
 
-    @property
+    @cached_property
     def version(self) -> int:
         """The definition's version."""
         return self.definition.version
 
-    @property
+    @cached_property
     def ref(self) -> str:
         """`team/name@version`."""
         return self.definition.ref
 
-    @property
+    @cached_property
     def sensitive(self) -> frozenset[str]:
         """The fields that either of its contracts marks `x-sensitive`."""
         return self.input.sensitive | self.output.sensitive
+
+    @cached_property
+    def line(self) -> str:
+        """Its name and its description, in one line."""
+        return f"{self.name}: {' '.join(self.definition.description.split())}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """Agents in the versions of a roster, and the fields that one of them marks `x-sensitive`."""
+
+    agents: Mapping[str, Agent]
+    sensitive: frozenset[str]
 
 
 class Catalogue:
@@ -57,6 +72,7 @@ class Catalogue:
         self._rosters: dict[str, Roster] = {}
         self._newest: dict[str, dict[str, Agent]] = {}
         self._views: dict[str, Mapping[str, Agent]] = {}
+        self._pinned: dict[tuple[str, str], _Pinned] = {}
         for key, value in records:
             self.apply(key, value)
 
@@ -65,6 +81,7 @@ class Catalogue:
 
         A record that cannot be used changes nothing but `problems`; it never raises.
         """
+        self._pinned.clear()
         if "/" not in key:
             self._apply_roster(key, value)
         elif value is None:
@@ -116,10 +133,21 @@ class Catalogue:
         known = self._rosters.get(team)
         return known.agents if known is not None and not self.missing(team, known.agents) else {}
 
-    def pinned(self, team: str, pins: Mapping[str, int]) -> dict[str, Agent]:
+    def pinned(self, team: str, pins: Mapping[str, int]) -> Mapping[str, Agent]:
         """The agents of `team` in exactly the versions of `pins`, by name. Those that are not known are left out: see `missing`."""
-        found = ((name, self.get(team, name, pins[name])) for name in sorted(pins))
-        return {name: agent for name, agent in found if agent is not None}
+        return self._known(team, pins).agents
+
+    def _known(self, team: str, pins: Mapping[str, int]) -> _Pinned:
+        asked = (team, str(pins))  # as text, in which 1 and 1.0 are not the same
+        known = self._pinned.get(asked)
+        if known is None:
+            found = ((name, self.get(team, name, pins[name])) for name in sorted(pins))
+            agents = {name: agent for name, agent in found if agent is not None}
+            known = _Pinned(MappingProxyType(agents), _marked(agents.values()))
+            if len(self._pinned) >= MOST_PINNED:
+                self._pinned.clear()
+            self._pinned[asked] = known
+        return known
 
     def missing(self, team: str, pins: Mapping[str, int]) -> tuple[str, ...]:
         """The refs among `pins` that the catalogue does not hold, in order."""
@@ -131,8 +159,9 @@ class Catalogue:
 
     def sensitive(self, team: str, pins: Mapping[str, int] | None = None) -> frozenset[str]:
         """The fields that an agent of `team` marks `x-sensitive`, in the versions of `pins`; without `pins` in any version."""
-        agents = self.pinned(team, pins).values() if pins is not None else (a for a in self._agents.values() if a.definition.team == team)
-        return frozenset[str]().union(*(agent.sensitive for agent in agents))
+        if pins is not None:
+            return self._known(team, pins).sensitive
+        return _marked(agent for agent in self._agents.values() if agent.definition.team == team)
 
     @property
     def agents(self) -> tuple[Agent, ...]:
@@ -143,6 +172,10 @@ class Catalogue:
     def problems(self) -> Mapping[str, str]:
         """By key: why the last record under that key was kept out."""
         return MappingProxyType(self._problems)
+
+
+def _marked(agents: Iterable[Agent]) -> frozenset[str]:
+    return frozenset[str]().union(*(agent.sensitive for agent in agents))
 
 
 def _contract(definition: AgentDefinition, side: str) -> Contract:

@@ -12,7 +12,7 @@ from loopwright.errors import InvalidDefinition
 from loopwright.masking import MASK
 from loopwright.registry.definition import cut
 from loopwright.registry.sensitivity import marked, misplaced, opaque
-from loopwright.sealing import is_sealed
+from loopwright.sealing import any_sealed, is_sealed
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MOST_ERRORS = 10
@@ -70,7 +70,7 @@ class Contract:
 
     def _for(self, doc: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
         """The validator for a document with these fields sealed."""
-        if not isinstance(doc, dict) or not any(map(is_sealed, doc.values())):
+        if not isinstance(doc, dict) or not any_sealed(doc):
             return self._validator
         sealed = frozenset(name for name in self.properties if is_sealed(doc.get(name)))
         if sealed not in self._opaque:

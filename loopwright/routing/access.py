@@ -24,6 +24,8 @@ def allowed_actions(state: WorkflowState, policy: Policy) -> frozenset[str] | No
 
     `policy` has lists of actions under `tenant/NAME` and `team/NAME`.
     """
+    if state.actions is None and not policy:
+        return None
     lists = [state.actions, policy.get(f"tenant/{state.tenant}"), policy.get(f"team/{state.team}")]
     sets = [frozenset(allowed) for allowed in lists if allowed is not None]
     return frozenset.intersection(*sets) if sets else None

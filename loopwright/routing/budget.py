@@ -27,10 +27,10 @@ class Toll:
 
 def admitted(request: RouteRequest, step: Decision | Ask) -> Decision | Ask:
     """The step, if it fits into the budget; otherwise the decision to park, with the sums."""
-    budget, used = request.state.budget, used_by(request)
+    budget = request.state.budget
     if not budget:
         return step
-    toll, what = _toll(request, step)
+    used, (toll, what) = used_by(request), _toll(request, step)
     for name in ("calls", "tokens", "cost"):
         more, left = getattr(toll, name), float(budget.get(name, float("inf")))
         if more > 0 and getattr(used, name) + more > left * ROUNDING:

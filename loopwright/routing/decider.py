@@ -4,7 +4,7 @@ Its state is a function of agent-messages. A question that is under way is kept 
 that reached the log first is the one that counts (see `loopwright.dispatch`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,6 +71,7 @@ class RouteDecider:
         self._settings = settings
         self._topics = settings.topics
         self._steps = steps or steps_for(bool(settings.llm_base_url))
+        self._prices = Prices(settings.llm_price_prompt, settings.llm_price_completion)
         self._catalogue = Catalogue() if catalogue is None else catalogue
 
     def on_definition(self, key: str, value: bytes | None) -> None:
@@ -103,9 +104,9 @@ class RouteDecider:
         if present is None or question is None or question.call_id(present.hop) != call_id or present.phase is not Phase.ROUTING:
             return self._waiting(present, question, now_ms, ("late_answer",))
         answer = {**_trimmed(orjson.loads(outcome)), "kind": question.kind}
-        opened = ("circuits_opened",) if answer.pop("circuit_opened", False) else ()
+        opened = answer.pop("circuit_opened", False)
         step = self._answered(present, question, answer, now_ms)
-        return replace(step, counts=(*step.counts, *opened))
+        return replace(step, counts=(*step.counts, "circuits_opened")) if opened else step
 
     def _answered(self, state: WorkflowState, question: Question, answer: dict[str, Any], now_ms: int) -> Step:
         error = answer.get("error", {})
@@ -148,7 +149,7 @@ class RouteDecider:
         emits = (self._result(state, now_ms),) if state.phase in ENDED else ()
         return Step(_dump(state, None), emits, wake_at_ms=self._wake_at(state))
 
-    def _agents(self, state: WorkflowState) -> dict[str, Agent]:
+    def _agents(self, state: WorkflowState) -> Mapping[str, Agent]:
         return self._catalogue.pinned(state.team, state.pins or self._catalogue.roster(state.team))
 
     def _route(self, state: WorkflowState, question: Question | None, now_ms: int) -> Step:
@@ -157,9 +158,8 @@ class RouteDecider:
             return Step(_dump(state, None), wake_at_ms=state.deadline_ms, counts=("waiting_for_team",), waiting=True)
         answers = question.answers if question else ()
         settings = self._settings
-        prices = Prices(settings.llm_price_prompt, settings.llm_price_completion)
         request = RouteRequest(
-            state, agents, settings.routing, settings.limits, settings.llm_attempts, answers, prices, settings.access.actions
+            state, agents, settings.routing, settings.limits, settings.llm_attempts, answers, self._prices, settings.access.actions
         )
         chosen = decide(request, self._steps)
         since_ms = question.since_ms if question else now_ms
@@ -188,8 +188,9 @@ class RouteDecider:
             if state.phase in ENDED:
                 emits.append(self._result(state, now_ms))
         else:
-            state = replace(state, phase=after(state.phase, Event.DISPATCHED) or state.phase)
-            emits += [refused(one, self._topics.audit, now_ms, causation=record.id) for one in refusals(state, request.refused)]
+            state = state.altered(phase=after(state.phase, Event.DISPATCHED) or state.phase)
+            if request.denied:
+                emits += [refused(one, self._topics.audit, now_ms, causation=record.id) for one in refusals(state, request.refused)]
         counts = (f"decided_{decision.strategy}", *(("sensitive_in_clear",) if _in_clear(request) else ()))
         return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state), counts=counts)
 

@@ -16,11 +16,17 @@ from loopwright.workflow.state import WorkflowState
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An agent whose input contract accepts the document, the part of the document that it may see, and that part's fingerprint."""
+    """An agent whose input contract accepts the document, and the part of the document that it may see. `known_hash` is that part's
+    fingerprint, where it is known already."""
 
     agent: Agent
     input: dict[str, Any]
-    input_hash: str
+    known_hash: str = ""
+
+    @property
+    def input_hash(self) -> str:
+        """The fingerprint of the input."""
+        return self.known_hash or fingerprint(self.input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,48 +78,52 @@ class RouteRequest:
     @cached_property
     def denied(self) -> dict[str, Denied]:
         """The agents that the workflow may not use, whatever the contracts, a payload or a model say."""
-        allowed = allowed_actions(self.state, self.policy)
-        found = ((name, denied(agent.definition, self.state, allowed)) for name, agent in self.agents.items())
-        return {name: why for name, why in found if why is not None}
+        allowed, found = allowed_actions(self.state, self.policy), dict[str, Denied]()
+        for name, agent in self.agents.items():
+            why = denied(agent.definition, self.state, allowed)
+            if why is not None:
+                found[name] = why
+        return found
 
     @cached_property
     def refused(self) -> dict[str, Denied]:
         """Those of them that would have been candidates."""
-        return {name: why for name, why in self.denied.items() if isinstance(self._fit(name, self.agents[name]), Candidate)}
+        visited = self.state.path
+        return {name: why for name, why in self.denied.items() if isinstance(self._fit(name, self.agents[name], visited), Candidate)}
 
     @cached_property
     def masked(self) -> Masked:
         """The contract mask, made once per request."""
         candidates: list[Candidate] = []
         rejected: dict[str, str] = {}
+        kept_out, visited = self.denied, self.state.path
         for name, agent in self.agents.items():
-            found = self.denied[name].why if name in self.denied else self._fit(name, agent)
+            found = kept_out[name].why if name in kept_out else self._fit(name, agent, visited)
             if isinstance(found, Candidate):
                 candidates.append(found)
             else:
                 rejected[name] = found
         return Masked(tuple(candidates), rejected)
 
-    def _fit(self, name: str, agent: Agent) -> Candidate | str:
+    def _fit(self, name: str, agent: Agent, visited: list[str]) -> Candidate | str:
         """The agent as a candidate, or why its contracts make it none: the cheap reasons first."""
-        state = self.state
+        state, present = self.state, self.state.document.keys()
         if name in state.failed:
             return f"it failed: {state.failed[name]}"
-        visited = set(state.path)
         not_yet = [other for other in agent.definition.after if other not in visited]
         if not_yet:
             return f"runs after {', '.join(not_yet)}"
-        missing = sorted(agent.input.required - state.document.keys())
-        if missing:
-            return f"needs {', '.join(missing)}"
+        if not agent.input.required <= present:
+            return f"needs {', '.join(sorted(agent.input.required - present))}"
         promised = agent.output.required
-        if promised and promised <= state.document.keys():
+        if promised and promised <= present:
             return f"{', '.join(sorted(promised))} is there already"
-        if not promised and name in visited:
+        again = name in visited
+        if again and not promised:
             return "it has run already"
         seen = agent.input.project(state.document)
-        input_hash = fingerprint(seen)
-        if any(visit.agent == name and visit.input_hash == input_hash for visit in state.visits):
+        input_hash = fingerprint(seen) if again else ""
+        if again and any(visit.agent == name and visit.input_hash == input_hash for visit in state.visits):
             return "it has run with this very input"
         if not agent.input.accepts(seen):
             return "; ".join(agent.input.errors(seen, self.sensitive)[:3])

@@ -166,6 +166,18 @@ def test_what_is_encoded_is_read_back(document: dict[str, object], hop: int, wor
     assert parse(stood, LIMITS) == message == read(uncarry(carry(stood)))
 
 
+@pytest.mark.parametrize("version", [{"schemaversion": 0}, {}, {"schemaversion": 1}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"hop": 3, "branch": "", "time": "2026-01-31T12:00:00.5+02:00"}, {"causationid": "c", "correlationid": "k", "traceparent": "t"}],
+)
+def test_what_parse_accepts_is_read_as_parse_reads_it(version: dict[str, object], more: dict[str, object]) -> None:
+    plain = {"specversion": "1.0", "id": "i", "type": schemas.CANCELLED, "source": "s", "workflowid": "w", "data": {}}
+    for body in (plain | version | more, {"schemaversion": 1, "a": 1}):
+        stood = Record("agent-messages", 0, 7, 9, b"w", orjson.dumps(body))
+        assert parse(stood, LIMITS) == read(stood)
+
+
 def test_record_ids_tell_workflow_hop_branch_and_kind_apart() -> None:
     ids = {record_id(w, h, b, k) for w in ("a", "a1") for h in (1, 11) for b in ("0", "10") for k in ("call", "replied")}
     assert len(ids) == 16

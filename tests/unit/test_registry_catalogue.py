@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.errors import Conflict
-from loopwright.registry.catalogue import Catalogue
+from loopwright.registry.catalogue import MOST_PINNED, Catalogue
 from loopwright.registry.change import plan, records
 from loopwright.registry.definition import AgentDefinition
 from loopwright.registry.roster import records_of
@@ -37,6 +37,26 @@ def test_pins_hold_and_what_is_missing_is_named() -> None:
     assert known.pinned("sdr", {"a": 1})["a"].version == 1
     assert known.pinned("sdr", {"a": 3, "z": 1}) == {}
     assert known.missing("sdr", {"a": 3, "z": 1}) == ("sdr/a@3", "sdr/z@1")
+
+
+def test_pins_are_looked_up_anew_once_a_definition_changes() -> None:
+    known, sealed = catalogue(define("a")), {"type": "object", "properties": {"a": {"x-sensitive": True}}}
+    assert (known.pinned("sdr", {"a": 1, "b": 1}).keys(), known.sensitive("sdr", {"a": 1, "b": 1})) == ({"a"}, frozenset())
+    known.apply("sdr/b@1", define("b", input=sealed).to_json())
+    assert (known.pinned("sdr", {"a": 1, "b": 1}).keys(), known.sensitive("sdr", {"a": 1, "b": 1})) == ({"a", "b"}, {"a"})
+    known.apply("sdr/a@1", None)
+    assert known.pinned("sdr", {"a": 1, "b": 1}).keys() == {"b"}
+
+
+def test_a_version_that_is_no_whole_number_pins_nothing_whatever_was_asked_before() -> None:
+    known = catalogue(define("a"))
+    assert [len(known.pinned("sdr", {"a": version})) for version in (1, 1.0, True)] == [1, 0, 0]  # type: ignore[dict-item]
+
+
+def test_no_more_sets_of_pins_are_kept_than_there_is_room_for() -> None:
+    known = catalogue(define("a"))
+    assert all(known.pinned("sdr", {"a": 1, "b": version}).keys() == {"a"} for version in range(3 * MOST_PINNED))
+    assert len(known._pinned) <= MOST_PINNED
 
 
 def test_a_tombstone_uncovers_the_version_before() -> None:

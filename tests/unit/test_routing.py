@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loopwright.registry.catalogue import Agent
 from loopwright.routing.chain import decide, steps_for
 from loopwright.routing.embedding import query
-from loopwright.routing.model import INVISIBLE, prompt, render
+from loopwright.routing.model import INVISIBLE, _shortened, prompt, render
 from loopwright.routing.request import Ask, Decision, RouteRequest
 from loopwright.settings import Limits, Routing
 from loopwright.workflow.state import Spend, Visit, WorkflowState
@@ -237,6 +237,32 @@ def test_of_the_format_characters_those_that_stay_are_seen(text: str) -> None:
     """Format characters that Unicode does not tell renderers to ignore have a shape of their own, such as the Arabic signs."""
     kept = orjson.loads(render({"text": text}, 4000))["text"]
     assert all(letter in "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2" or ord(letter) > 0x11000 for letter in kept)
+
+
+PARTS = [
+    "plain",
+    "x" * 450,
+    "password",
+    "api-key",
+    "my sk-abcdefghijklmnop",
+    "se\u200bcret",
+    "Stra\u00dfe",
+    "\u212aey",
+    "https://a:b@c",
+    "_",
+    "",
+]
+TEXTS = st.lists(st.sampled_from(PARTS), max_size=2).map(" ".join)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=4))
+def test_a_look_at_the_whole_document_masks_what_a_look_at_each_text_masks(fields: dict[str, object]) -> None:
+    assert orjson.loads(render(fields, 100_000)) == _shortened(fields, harmless=False)
 
 
 @given(st.dictionaries(st.text(), st.text(max_size=2000), max_size=20), st.integers(50, 500))
