@@ -129,6 +129,7 @@ def from_json(body: dict[str, Any], record: Record) -> Message:
     hop = body.get("hop", 0)
     if not isinstance(hop, int) or isinstance(hop, bool) or hop < 0:
         raise JsonRefused("wrong-type", f"hop: {hop!r:.80} is not a whole number >= 0", "send the hop as a number")
+    logged_ms = _sane(record.timestamp_ms)
     return Message(
         id=_text(body, "id"),
         type=_text(body, "type"),
@@ -137,8 +138,8 @@ def from_json(body: dict[str, Any], record: Record) -> Message:
         data=body["data"] if isinstance(body.get("data"), dict) else _no_data(body),
         hop=hop,
         branch=_text(body, "branch", ""),
-        time_ms=_time_ms(body.get("time"), _sane(record.timestamp_ms)),
-        logged_ms=_sane(record.timestamp_ms),
+        time_ms=_time_ms(body.get("time"), logged_ms),
+        logged_ms=logged_ms,
         causation=_text(body, "causationid", ""),
         correlation=_text(body, "correlationid", ""),
         traceparent=_text(body, "traceparent", ""),

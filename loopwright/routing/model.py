@@ -91,13 +91,22 @@ def render(fields: dict[str, Any], limit: int) -> str:
     """The fields as compact JSON of at most `limit` characters: secrets masked, invisible characters stripped, long texts cut, then the
     whole cut."""
     plain = orjson.dumps(fields).decode()  # a look at the whole, since most documents hold nothing to mask, instead of one at each text
-    text = orjson.dumps(_shortened(fields, harmless=unmarked(plain) and visible(plain) == plain)).decode()
+    harmless = unmarked(plain) and visible(plain) == plain
+    text = orjson.dumps(_short(fields) if harmless else _shortened(fields, harmless=False)).decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def visible(text: str) -> str:
     """`text` without characters that nobody sees."""
     return text if text.isascii() else INVISIBLE.sub("", text)
+
+
+def _short(fields: dict[str, Any]) -> dict[str, Any]:
+    """Harmless fields with their long texts cut. A value of few bytes, as most are, holds none."""
+    return {
+        _shortened(name, harmless=True): value if len(orjson.dumps(value)) <= LONGEST_TEXT else _shortened(value, harmless=True)
+        for name, value in fields.items()
+    }
 
 
 def _shortened(value: Any, harmless: bool) -> Any:

@@ -71,14 +71,16 @@ class RouteRequest:
     def shown(self) -> dict[str, Any]:
         """The fields of the document that a candidate may see, with `***` for those that are sensitive: all that a model is told."""
         fields: dict[str, Any] = {}
+        sensitive = self.sensitive
         for candidate in self.masked.candidates:
             fields.update(candidate.input)
-        return {name: MASK if name in self.sensitive or is_sealed(value) else value for name, value in fields.items()}
+        return {name: MASK if name in sensitive or is_sealed(value) else value for name, value in fields.items()}
 
     @cached_property
     def denied(self) -> dict[str, Denied]:
         """The agents that the workflow may not use, whatever the contracts, a payload or a model say."""
-        allowed, found = allowed_actions(self.state, self.policy), dict[str, Denied]()
+        found: dict[str, Denied] = {}
+        allowed = allowed_actions(self.state, self.policy)
         for name, agent in self.agents.items():
             why = denied(agent.definition, self.state, allowed)
             if why is not None:

@@ -12,7 +12,7 @@ def end(request: RouteRequest) -> Decision | None:
         return Decision("complete", "end", state.ending)
     if state.hop > state.hop_limit:
         return Decision("park", "end", f"hop limit: {state.hop - 1} decisions made, {state.hop_limit} allowed")
-    for name in ("calls", "tokens", "cost"):
+    for name in ("calls", "tokens", "cost") if state.budget else ():
         used = getattr(state.spend, name)
         if name in state.budget and used >= state.budget[name]:
             return Decision("park", "end", f"budget: {used:g} {name} spent of {state.budget[name]:g}")
