@@ -12,6 +12,7 @@ import orjson
 
 from loopwright import schemas
 from loopwright.alarm import absurd
+from loopwright.alterable import Alterable
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
 from loopwright.message import Message, Rejected, emitted, read, record_id, trace_of, uncarry
@@ -34,8 +35,8 @@ REPEAT_DEADLINE_MS = 30_000
 FAR_OFF_MS = 24 * 3_600_000  # a record from further in the future was stamped by a producer, at will; a clock that is set wrong is no such
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+@dataclass(frozen=True)
+class Question(Alterable):
     """A question under way: its number within the hop, whom it is for, the outcomes so far; when it is due and since when (ms).
 
     `holds` counts how often it was put off since `held_since_ms` because the model is not asked for a while; that uses up no attempt.
@@ -56,7 +57,7 @@ class Question:
     def put_off(self, wait_ms: int, key: str, now_ms: int) -> "Question":
         """The same question, later. `key` is what the jitter depends on."""
         due_ms = now_ms + spread_ms(wait_ms, f"{key}/{self.holds + 1}")
-        return replace(self, due_ms=due_ms, held_since_ms=self.held_since_ms or now_ms, holds=self.holds + 1)
+        return self.altered(due_ms=due_ms, held_since_ms=self.held_since_ms or now_ms, holds=self.holds + 1)
 
     def call_id(self, hop: int) -> str:
         """The id of its call."""
@@ -118,7 +119,7 @@ class RouteDecider:
                 return self._waiting(state, later, now_ms, counts=("questions_put_off",))
             message = f"{error['message']}; waited {waited_ms / 1000:.0f} s for it"
             answer = {**answer, "error": {**error, "message": message, "retryable": False}}
-        return self._route(state, replace(question, answers=(*question.answers, answer)), now_ms)
+        return self._route(state, question.altered(answers=(*question.answers, answer)), now_ms)
 
     def _waiting(self, state: WorkflowState | None, question: Question | None, now_ms: int, counts: tuple[str, ...] = ()) -> Step:
         """Nothing to do now."""
@@ -139,7 +140,7 @@ class RouteDecider:
         if present.phase is Phase.ROUTING and not emits:
             later = question is not None and question.due_ms > now_ms and not absurd(question.due_ms, now_ms)
             under_way = question is not None and (question.call_id(present.hop) in in_flight or later)
-            step = step if under_way else self._route(present, replace(question, due_ms=now_ms) if question else None, now_ms)
+            step = step if under_way else self._route(present, question.altered(due_ms=now_ms) if question else None, now_ms)
         wake_at = now_ms + REPEAT_DEADLINE_MS if emits else step.wake_at_ms
         return replace(step, emits=(*step.emits, *emits), wake_at_ms=wake_at)
 
@@ -174,7 +175,7 @@ class RouteDecider:
         due_ms = now_ms if waited else now_ms + ask.delay_ms
         asked = Question(len(answers) + 1, ask.payload["kind"], answers, due_ms, since_ms)
         if question is not None and question.number == asked.number:  # the same again: what it waited for counts on
-            asked = replace(asked, held_since_ms=question.held_since_ms, holds=question.holds)
+            asked = asked.altered(held_since_ms=question.held_since_ms, holds=question.holds)
         wake_at = min(due_ms, state.deadline_ms) if due_ms > now_ms else state.deadline_ms
         calls = () if due_ms > now_ms else (Call(asked.call_id(state.hop), orjson.dumps(ask.payload)),)
         return Step(_dump(state, asked), calls=calls, wake_at_ms=wake_at, counts=("questions",))

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from loopwright.alterable import Alterable
 from loopwright.dispatch.state import Branch, DispatchState, dump, load
+from loopwright.routing.decider import Question
 from loopwright.workflow.state import WorkflowState, from_json, to_json
 
 BRANCH = Branch("a", 1, {"x": 1}, "h")
-STATES = [BRANCH, DispatchState(branches={"0": BRANCH}), WorkflowState("w", "sdr")]
+QUESTION = Question(1, "model", ({"ok": True},), 5, 4)
+STATES = [BRANCH, QUESTION, DispatchState(branches={"0": BRANCH}), WorkflowState("w", "sdr")]
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,4 @@ def test_states_are_written_with_their_fields_in_order_and_read_back() -> None:
     assert list(orjson.loads(dump(dispatch))) == ["v", *(one.name for one in fields(dispatch))]
     assert from_json(orjson.loads(orjson.dumps(to_json(workflow)))) == workflow
     assert load(dump(dispatch)) == dispatch
+    assert list(orjson.loads(orjson.dumps(QUESTION.altered(holds=1, number=2)))) == [one.name for one in fields(QUESTION)]
