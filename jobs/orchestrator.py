@@ -1,10 +1,10 @@
 """The orchestrator job: the loop from message to decision to call to message, and nothing else.
 
-    agent-definitions ─────────── broadcast ───────────┐
-                                 v                     v
-    agent-messages ─> parse ─> [route] ─> routing-decisions ─> parse ─> [dispatch] ──HTTP──> agents
-           ^                                agent-callbacks ─────┘          │
-           └────────────────── replies, failures, settled ──────────────────┘
+    agent-definitions ─── broadcast ────────┐
+                          v                 v
+    agent-messages ─> [route] ─> routing-decisions ─> [dispatch] ──HTTP──> agents
+           ^                       agent-callbacks ────────┘ │
+           └───────────── replies, failures, settled ────────┘
 
 Run it with `flink run -py jobs/orchestrator.py` or `loopwright up`; settings come from the environment (docs/settings.md).
 """
@@ -12,7 +12,7 @@ Run it with `flink run -py jobs/orchestrator.py` or `loopwright up`; settings co
 from collections.abc import Callable
 from functools import partial
 
-from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from loopwright.dispatch.decider import DispatchDecider
@@ -20,15 +20,14 @@ from loopwright.edges.access import check_access
 from loopwright.edges.agents import AgentPerformer
 from loopwright.edges.keyring import Keyring
 from loopwright.edges.router import RoutePerformer
+from loopwright.intake import intake
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings, read_settings
 from loopwright.step import Decider
 from udfs.definitions import definition_rows
-from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
-from udfs.parse import REJECTED, ParseRecords, intake_with
+from udfs.keyed_loop import DEFINITIONS, REJECTED, KeyedLoop, run_keyed
 from udfs.planning import on_one_thread
-from udfs.records import Cluster, kafka_sink, kafka_source
-from udfs.rows import KEYED
+from udfs.records import Cluster, kafka_sink, kafka_source, keyed_source
 
 
 @on_one_thread()
@@ -42,27 +41,22 @@ def build(
     tables = StreamTableEnvironment.create(env)
     topics, limits = settings.topics, settings.limits
     cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
-    parse = partial(intake_with, limits, topics.dead_letters)
 
-    def read(names: list[str], uid: str, from_start: bool = False) -> DataStream:
-        return kafka_source(tables, cluster, names, f"loopwright-{uid}", uid, from_start)
+    published = kafka_source(tables, cluster, [topics.definitions], "loopwright-definitions", "definitions", from_start=True)
+    definitions = definition_rows(published).broadcast(DEFINITIONS)
+    messages = keyed_source(tables, cluster, [topics.messages], "loopwright-messages", "messages")
+    decisions = keyed_source(tables, cluster, [topics.decisions, topics.callbacks], "loopwright-decisions", "decisions")
 
-    def parsed(names: list[str], uid: str) -> DataStream:
-        return read(names, uid).process(ParseRecords(parse), KEYED).name(f"parse {uid}").uid(f"parse-{uid}")
-
-    definitions = definition_rows(read([topics.definitions], "definitions", from_start=True)).broadcast(DEFINITIONS)
-    messages = parsed([topics.messages], "messages")
-    decisions = parsed([topics.decisions, topics.callbacks], "decisions")
-
-    keep_ms = limits.deduplication_ms
-    loop = partial(KeyedLoop, max_in_flight=limits.in_flight, max_waiting=limits.waiting, keep_ms=keep_ms, wakeup=settings.wakeup)
+    parse = partial(intake, limits=limits, dead_letters=topics.dead_letters)
+    loop = partial(KeyedLoop, parse=parse, max_in_flight=limits.in_flight, max_waiting=limits.waiting)
+    loop = partial(loop, keep_ms=limits.deduplication_ms, wakeup=settings.wakeup)
     routing = loop("route", partial(route, settings), partial(RoutePerformer, settings))
     routed = run_keyed(messages, definitions, routing, "route")
 
     calling = loop("dispatch", partial(dispatch, settings), partial(AgentPerformer, settings))
     dispatched = run_keyed(decisions, definitions, calling, "dispatch")
 
-    rejected = messages.get_side_output(REJECTED).union(decisions.get_side_output(REJECTED))
+    rejected = routed.get_side_output(REJECTED).union(dispatched.get_side_output(REJECTED))
     refusals = [topics.dead_letters, topics.audit]
     kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, *refusals], "routed")
     kafka_sink(tables, cluster, dispatched, [topics.messages, *refusals], "dispatched")

@@ -5,6 +5,7 @@ from there. So all that an operator folds of one workflow comes from one partiti
 partitions there is no order, and a reply could come back before the start that it belongs to.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from loopwright.deadletter import dead_letter
@@ -13,6 +14,8 @@ from loopwright.settings import Limits
 from loopwright.step import Emit, Record
 
 SOURCE = "/loopwright/intake"
+
+Parse = Callable[[Record], tuple[str, bytes] | Emit | None]
 
 
 def intake(record: Record, limits: Limits, dead_letters: str) -> tuple[str, bytes] | Emit | None:

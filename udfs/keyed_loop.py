@@ -3,7 +3,8 @@
 Per key it keeps one value in Flink's state (`udfs.keyed_state`): the decider's bytes, and when its timer is due. Calls run on the process's
 background loop and are not part of a checkpoint: what is pending stands in the decider's state, under a timer at most `guard_ms` away.
 Restored timers fire at once, the decider is told that nothing is in flight, and its pending calls are made again. Timers are never deleted;
-one that finds nothing due is idle. Everything goes out on the main output: in thread mode a side output from a timer would fail the job.
+one that finds nothing due is idle. What a decider emits goes out on the main output: in thread mode a side output from a timer would fail
+the job.
 """
 
 import logging
@@ -12,25 +13,27 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pyflink.common import Configuration, Row, Types
-from pyflink.datastream import BroadcastStream, DataStream, RuntimeContext
+from pyflink.datastream import BroadcastStream, DataStream, OutputTag, RuntimeContext
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from loopwright.alarm import Quiet, alarm_ms, kept, told_ms
 from loopwright.clock import now_ms
 from loopwright.edges.background import Lane, Outcome
+from loopwright.intake import Parse
 from loopwright.masking import masked
-from loopwright.step import Call, Decider, Performer, Step
+from loopwright.step import Call, Decider, Emit, Performer, Record, Step
 from udfs.counters import Counters
 from udfs.host import ThreadHost, host_of
 from udfs.keyed import keyed
 from udfs.keyed_state import Stored, pack, unpack
 from udfs.logs import detour_python_threads, pass_on
-from udfs.rows import OUTPUT, row_of
+from udfs.rows import OUTPUT, record_of, row_of
 from udfs.wakeup import Kind, open_wakeup
 
 log = logging.getLogger(__name__)
 
+REJECTED = OutputTag("rejected", OUTPUT)
 DEFINITIONS = MapStateDescriptor("definitions", Types.STRING(), Types.PICKLED_BYTE_ARRAY())
 _BATCH = 1000  # outcomes and wakes handled before Flink's other work gets its turn
 _SLICE_S, _SLICE_IN_A_BUNDLE_S = 0.5, 0.1  # how long a record is held back; in process mode a checkpoint waits for a bundle of records
@@ -49,10 +52,13 @@ def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoo
 
 
 class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
-    """Input 1: Row(workflow, record); input 2, broadcast: Row(name, definition or None). Output: Row(topic, key, value, headers).
+    """Input 1: rows of type RECORD; input 2, broadcast: Row(name, definition or None). Outputs, `REJECTED` too: Row(topic, key, value,
+    headers).
 
-    `decider` and `performer` are importable factories, called when the task opens. A decider or performer that raises fails the job: both
-    promise not to.
+    `parse` makes of a record its key and what the decider is given; or a record to be written in its place, which goes out on `REJECTED` (a
+    dead letter; or the record itself, to be written to its topic once more under its key: counted as `filed_again`); or nothing (counted
+    as `skipped`). `decider` and `performer` are importable factories, called when the task opens. A parse, decider or performer
+    that raises fails the job: they promise not to.
 
     While `max_in_flight` calls have not come back, or `max_waiting` keys wait for something that is down (`Step.held`), each record is held
     back for up to half a second: that holds Kafka back, and what is in memory and state hardly grows. After that the record is taken in
@@ -67,14 +73,16 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         decider: Callable[[], Decider],
         performer: Callable[[], Performer],
         *,
+        parse: Parse,
         max_in_flight: int = 1000,
         max_waiting: int = 1000,
         keep_ms: int = 0,
         wakeup: Kind = "auto",
-        guard_ms: int = 1000,
+        guard_ms: int = 5000,
         poll_ms: int = 5,
     ) -> None:
         self._name = name
+        self._parse = parse
         self._make_decider = decider
         self._make_performer = performer
         self._max_in_flight = max_in_flight
@@ -110,18 +118,29 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         if hasattr(self, "_lane"):
             self._lane.close()
 
-    def process_element(self, value: Row, ctx: Any) -> Iterator[Row]:
-        """A record of a workflow; or, without a key, the mailbox's marker that outcomes wait."""
+    def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
+        """A record; or, without a topic, the mailbox's marker that outcomes wait."""
         self._enter(ctx)
-        key = value[0]
-        if key is None:
+        record = record_of(value)
+        if record.topic is None:
             yield from self._drain()
         else:
+            yield from self._taken_in(record)
+        self._counters.tell(at_once=not self._outstanding)
+
+    def _taken_in(self, record: Record) -> Iterator[Any]:
+        parsed = self._parse(record)
+        if parsed is None:
+            self._counters.count("skipped")
+        elif isinstance(parsed, Emit):
+            self._counters.count("filed_again" if parsed.topic == record.topic else "rejected")
+            yield REJECTED, row_of(parsed)
+        else:
+            key, read = parsed
             yield from self._hold_back()
             if self._drained:  # else Flink has set the key of its record
                 self._host.set_key(key)
-            yield from self._fold(key, lambda state, now: self._decider.on_record(key, state, value[1], now))
-        self._counters.tell(at_once=not self._outstanding)
+            yield from self._fold(key, lambda state, now: self._decider.on_record(key, state, read, now))
 
     def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Row]:
         """A definition, or None where it was removed. Keys that waited for one are woken."""

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from udfs.host import ThreadHost
+from udfs.rows import FIELDS
 
 
 def _java(name: str) -> Any:
@@ -65,8 +66,8 @@ def deliver(host: ThreadHost, channel: Any, name: str) -> None:
 
 
 def _marker() -> Any:
-    """A record with a key but no fields: Row(key=None, Row(None, None))."""
+    """A record without a topic, as no record is: Row(None, Row(None, ...)), of type KEYED."""
     row = _java("org.apache.flink.types.Row")
-    record = row(2)
-    record.setField(1, row(2))
-    return record
+    marker = row(2)
+    marker.setField(1, row(len(FIELDS)))
+    return marker

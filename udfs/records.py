@@ -1,4 +1,4 @@
-"""Kafka topics as streams of whole records, and back: key, value, headers and where a record stood.
+"""Kafka topics as streams of records, and back: key, value and where a record stood; headers on the way out.
 
 Both ends are the Table connector with raw formats, since PyFlink's own KafkaSource reads values alone and drops tombstones. The sink takes
 the topic from each row. Delivery is at least once: a record is visible at once, and what was written since the last checkpoint may be
@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyflink.datastream import DataStream
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
-from pyflink.table.expressions import col
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table, TableDescriptor
+from pyflink.table.expressions import col, row
 
 from loopwright.edges.java_client import java_properties
+from udfs.rows import KEYED
 from udfs.uids import name_all, named, transformations
 
 _BYTES, _STRING = DataTypes.BYTES(), DataTypes.STRING()
 _HEADERS = DataTypes.MAP(_STRING, _BYTES)
-_COLUMNS = ("topic", "partition", "offset", "timestamp_ms", "key", "value", "headers")
-_MILLIS = "1000 * UNIX_TIMESTAMP(CAST(`t` AS STRING)) + EXTRACT(MILLISECOND FROM `t`)"  # a plain cast to BIGINT is refused
+_COLUMNS = ("topic", "partition", "offset", "timestamp_ms", "key", "value")
+_MILLIS = "1000 * EXTRACT(EPOCH FROM `t`) + EXTRACT(MILLISECOND FROM `t`)"  # a plain cast to BIGINT is refused
+_PLACE = "CONCAT(`topic`, '-', CAST(`partition` AS STRING), '-', CAST(`offset` AS STRING))"
 _MAX_REQUEST_BYTES = 16 * 1024 * 1024
 
 
@@ -39,10 +41,26 @@ class Cluster:
 def kafka_source(
     tables: StreamTableEnvironment, cluster: Cluster, topics: Sequence[str], group: str, uid: str, from_start: bool = False
 ) -> DataStream:
-    """Rows (topic, partition, offset, timestamp_ms, key, value, headers). Key and value may be None; of equal header names the last holds.
+    """Rows (topic, partition, offset, timestamp_ms, key, value). Key and value may be None.
 
     Without state it starts at the group's committed offsets, or at the earliest where there are none; `from_start`: always at the earliest.
     """
+    records = _records(tables, cluster, topics, group, uid, from_start)
+    return named(tables.to_data_stream(records.select(*map(col, _COLUMNS))), uid)
+
+
+def keyed_source(tables: StreamTableEnvironment, cluster: Cluster, topics: Sequence[str], group: str, uid: str) -> DataStream:
+    """Rows of type KEYED, made without Python: a record, and before it its key as text (where it has none, the place where it stands).
+
+    It starts as `kafka_source` does.
+    """
+    records = _records(tables, cluster, topics, group, uid, from_start=False)
+    stream = tables.to_data_stream(records.select(col("key_text"), row(*map(col, _COLUMNS))))
+    stream._j_data_stream.getTransformation().setOutputType(KEYED.get_java_type_info())  # the planner's own type has no fields for Python
+    return named(stream, uid)
+
+
+def _records(tables: StreamTableEnvironment, cluster: Cluster, topics: Sequence[str], group: str, uid: str, from_start: bool) -> Table:
     descriptor = (
         TableDescriptor.for_connector("kafka")
         .schema(_source_schema())
@@ -57,9 +75,8 @@ def kafka_source(
     consumer = {"group.id": group, "auto.offset.reset": "earliest", "fetch.min.bytes": "1", "isolation.level": "read_committed"}
     for name, value in cluster.options(consumer).items():
         descriptor = descriptor.option(name, value)
-    name = _table(tables, uid, descriptor)
-    tables.get_config().set("table.local-time-zone", "UTC")  # _MILLIS goes through text, which in other zones has an hour twice
-    return named(tables.to_data_stream(tables.from_path(name).select(*map(col, _COLUMNS))), uid)
+    tables.get_config().set("table.local-time-zone", "UTC")  # what _MILLIS counts in
+    return tables.from_path(_table(tables, uid, descriptor))
 
 
 def kafka_sink(tables: StreamTableEnvironment, cluster: Cluster, stream: DataStream, topics: Sequence[str], uid: str) -> None:
@@ -95,9 +112,9 @@ def _source_schema() -> Schema:
         .column_by_metadata("topic", _STRING.not_null(), is_virtual=True)
         .column_by_metadata("partition", DataTypes.INT().not_null(), is_virtual=True)
         .column_by_metadata("offset", DataTypes.BIGINT().not_null(), is_virtual=True)
-        .column_by_metadata("headers", _HEADERS, is_virtual=True)
         .column_by_metadata("t", DataTypes.TIMESTAMP_LTZ(3).not_null(), "timestamp", is_virtual=True)
         .column_by_expression("timestamp_ms", _MILLIS)
+        .column_by_expression("key_text", f"COALESCE(CAST(`key` AS STRING), {_PLACE})")
         .build()
     )
 

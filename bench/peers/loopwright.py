@@ -1,7 +1,8 @@
 """Loopwright itself: the local platform as `loopwright up` starts it, with a team of five agents and no service of its own.
 
-Kafka, the JobManager and one TaskManager run with their defaults: Python inside the TaskManager, a checkpoint every five seconds, each
-decision written to Kafka before anything acts on it. This process is a thin client: it writes starts and counts results, nothing else.
+Kafka, the JobManager and one TaskManager run with their defaults (Python inside the TaskManager, a checkpoint every five seconds, each
+decision written to Kafka before anything acts on it), but as JVMs that are to run for long. This process is a thin client: it writes
+starts and counts results, nothing else.
 """
 
 import asyncio
@@ -67,7 +68,8 @@ def start(number: int, settings: Settings, now_ms: int) -> Emit:
 
 def platform(home: Path, simulators: str) -> tuple[Settings, Stack]:
     """A platform in the folder `home`, on free ports. Writes the team's definitions there."""
-    settings = read_settings(home=home / "state", team=TEAM, default_team_dir=home / "team", kafka={})
+    lasting = {"quick_start": False}  # as docs/performance.md recommends for what runs longer than minutes
+    settings = read_settings(home=home / "state", team=TEAM, default_team_dir=home / "team", kafka={}, platform=lasting)
     settings.default_team_dir.mkdir(parents=True, exist_ok=True)
     for definition in definitions(simulators):
         (settings.default_team_dir / f"{definition['name']}.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
@@ -81,7 +83,10 @@ class Loopwright(Peer):
 
     name = "loopwright"
     durable = True
-    how = "`loopwright up`: one TaskManager, thread mode, checkpoints every 5 s, each decision logged before it is acted on"
+    how = (
+        "`loopwright up` with LOOPWRIGHT_PLATFORM__QUICK_START=false, as for all that runs longer than minutes: one TaskManager, thread mode, "
+        "checkpoints every 5 s, each decision logged before it is acted on"
+    )
 
     def __init__(self) -> None:
         self._stack: Stack | None = None

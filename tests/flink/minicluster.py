@@ -14,7 +14,7 @@ from pyflink.datastream import DataStream, MapFunction, StreamExecutionEnvironme
 from pyflink.datastream.connectors.file_system import FileSource, StreamFormat
 from pyflink.java_gateway import get_gateway
 
-from loopwright.step import Performer
+from loopwright.step import Performer, Record
 from tests.flink.counting import CountingDecider
 from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
 from udfs.rows import DEFINITION, KEYED, OUTPUT, keyed_row
@@ -146,7 +146,7 @@ class Stage:
         savepoint, parallelism = options.pop("savepoint", ""), options.pop("parallelism", 1)
         env = environment(mode, options.pop("conf", None))
         env.set_parallelism(parallelism)
-        loop = KeyedLoop("counting", CountingDecider, performer, **{"wakeup": wakeup, "guard_ms": 200, **options})
+        loop = KeyedLoop("counting", CountingDecider, performer, parse=_parsed, **{"wakeup": wakeup, "guard_ms": 200, **options})
         records = _lines(env, self.folder / "records", "records").map(_record, KEYED)
         definitions = _lines(env, self.folder / "definitions", "definitions").map(_definition, DEFINITION)
         out = run_keyed(records, definitions.broadcast(DEFINITIONS), loop, "loop")
@@ -240,7 +240,11 @@ def _lines(env: StreamExecutionEnvironment, folder: Path, uid: str) -> DataStrea
 
 def _record(line: str) -> Row:
     key, asked = json.loads(line)
-    return keyed_row(key, json.dumps(asked).encode())
+    return keyed_row(key, Record("records", 0, 0, 0, key.encode(), json.dumps(asked).encode()))
+
+
+def _parsed(record: Record) -> tuple[str, bytes]:
+    return (record.key or b"").decode(), record.value or b""
 
 
 def _definition(line: str) -> Row:

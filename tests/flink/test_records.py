@@ -1,4 +1,4 @@
-"""Kafka records into Flink and out again: nothing about a record gets lost on the way."""
+"""Kafka records into Flink and out again: nothing that the job reads of a record gets lost on the way."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pyflink.common import Row
 from pyflink.table import StreamTableEnvironment
 
 from loopwright.edges.kafka import Producer, read_all
@@ -14,24 +15,22 @@ from loopwright.edges.platform.jars import Jars
 from loopwright.settings import Settings
 from loopwright.step import Emit, Record
 from tests.flink.minicluster import MiniCluster, environment, until
-from udfs.parse import REJECTED, Parse, ParseRecords
-from udfs.records import Cluster, kafka_sink, kafka_source
-from udfs.rows import KEYED
+from udfs.records import Cluster, kafka_sink, keyed_source
+from udfs.rows import OUTPUT, record_of, row_of
+
+HEADERS = {"traceparent": b"00-\xff"}
 
 
-def mirror(topic: str, record: Record) -> Emit:
-    """What was seen of a record, as JSON, under its key and with its headers."""
+def mirror(topic: str, row: Row) -> Row:
+    """What was seen of a record, as JSON, under its key and with headers."""
+    key_text, record = row[0], record_of(row[1])
     seen = {
+        "key_text": key_text,
         "key": None if record.key is None else record.key.hex(),
         "value": None if record.value is None else hashlib.sha256(record.value).hexdigest(),
         "at": [record.topic, record.partition, record.offset, record.timestamp_ms],
     }
-    return Emit(topic, record.key or b"none", json.dumps(seen).encode(), record.headers)
-
-
-def mirror_to(topic: str) -> Parse:
-    """A picklable factory of `mirror`."""
-    return partial(mirror, topic)
+    return row_of(Emit(topic, record.key or b"none", json.dumps(seen).encode(), HEADERS))
 
 
 class Mirror:
@@ -46,9 +45,9 @@ class Mirror:
         env = environment("thread", {"pipeline.jars": ";".join(path.as_uri() for path in self._jars.paths("flink"))})
         env.add_jars(*[path.as_uri() for path in self._jars.paths("flink")])
         tables, kafka = StreamTableEnvironment.create(env), Cluster(self.settings.kafka.bootstrap_servers)
-        records = kafka_source(tables, kafka, [self.settings.topics.messages], "mirror", "messages")
-        parsed = records.process(ParseRecords(partial(mirror_to, to)), KEYED).uid("parse")
-        kafka_sink(tables, kafka, parsed.get_side_output(REJECTED), [self.settings.topics.results], "results")
+        records = keyed_source(tables, kafka, [self.settings.topics.messages], "mirror", "messages")
+        mirrored = records.map(partial(mirror, to), OUTPUT).uid("mirror")
+        kafka_sink(tables, kafka, mirrored, [self.settings.topics.results], "results")
         self.job = self.cluster.submit(env, jars=self._jars.paths("flink"))
 
     def read(self, topic: str) -> list[Record]:
@@ -78,9 +77,10 @@ def test_records_of_every_kind_come_through_whole(mirrored: Mirror) -> None:
         topic, partition, offset, timestamp_ms = seen["at"]
         original = originals[partition, offset]
         assert (topic, timestamp_ms) == (messages, original.timestamp_ms)
+        assert seen["key_text"] == (f"{topic}-{partition}-{offset}" if original.key is None else original.key.decode(errors="replace"))
         assert seen["key"] == (None if original.key is None else original.key.hex())
         assert seen["value"] == (None if original.value is None else hashlib.sha256(original.value).hexdigest())
-        assert copy.headers == {"traceparent": b"00-\xff"}
+        assert copy.headers == HEADERS
 
 
 def test_a_key_has_the_same_partition_whoever_writes_it(mirrored: Mirror) -> None:

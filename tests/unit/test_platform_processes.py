@@ -84,6 +84,19 @@ def test_a_killed_process_runs_no_more_and_is_waited_for_while_it_still_holds_wh
     assert ending > 0
 
 
+def test_what_is_started_works_in_batches_and_whoever_starts_it_does_not(tmp_path: Path) -> None:
+    processes = Processes(tmp_path / "run")
+    before = os.sched_getscheduler(0)
+    started = processes.start(
+        Command("part", [sys.executable, "-c", "import time; time.sleep(600)"], dict(os.environ), tmp_path, tmp_path / "log")
+    )
+    try:
+        assert os.sched_getscheduler(started.pid) == os.SCHED_BATCH
+        assert os.sched_getscheduler(0) == before == os.SCHED_OTHER
+    finally:
+        processes.stop("part", 1)
+
+
 def test_nothing_is_ended_where_the_pid_of_the_dead_process_is_in_use_again(tmp_path: Path) -> None:
     processes, child = session(tmp_path)
     found = processes.find("part")

@@ -35,6 +35,7 @@ class Jvm:
             f"-Djava.io.tmpdir={layout.tmp}",
             f"-XX:ErrorFile={layout.logs}/hs_err_%p.log",
             "-XX:-UsePerfData",
+            "-XX:+UseTransparentHugePages",  # where the system has them: a heap and compiled code of few pages, since every thread changes
             *self.archive,
             *self.flags,
             "-classpath",

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class Processes:
 
     def _spawn(self, command: Command) -> Started:
         args = tuple(map(str, command.args))
-        with command.log.open("ab") as log:
+        with command.log.open("ab") as log, _working_in_batches():
             child = subprocess.Popen(
                 args,
                 env=dict(command.environment),
@@ -221,6 +222,28 @@ def _ending(pid: int) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     return threads > 1 if zombie else bool(killed)
+
+
+@contextmanager
+def _working_in_batches() -> Iterator[None]:
+    """What is started in here gives up a core when it has nothing to do, not whenever another of its kind is woken (Linux: SCHED_BATCH).
+
+    A record passes a dozen threads of four processes. Where these share a core and each is switched to as soon as it is woken, most of
+    the processor's time goes into the changes; so each does what there is for it first.
+    """
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:  # no such thing here, or somebody chose otherwise
+        yield
+        return
+    _schedule(os.SCHED_BATCH)
+    try:
+        yield
+    finally:
+        _schedule(os.SCHED_OTHER)
+
+
+def _schedule(policy: int) -> None:
+    with suppress(OSError):  # where it is not allowed it stays as it is
+        os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def _created(pid: int) -> float:
