@@ -84,8 +84,8 @@ class Loopwright(Peer):
     name = "loopwright"
     durable = True
     how = (
-        "`loopwright up` with LOOPWRIGHT_PLATFORM__QUICK_START=false, as for all that runs longer than minutes: one TaskManager, thread mode, "
-        "checkpoints every 5 s, each decision logged before it is acted on"
+        "`loopwright up` with LOOPWRIGHT_PLATFORM__QUICK_START=false, as for all that runs longer than minutes: one TaskManager, thread "
+        "mode, checkpoints every 5 s, each decision logged before it is acted on"
     )
 
     def __init__(self) -> None:
