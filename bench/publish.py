@@ -1,7 +1,7 @@
 """Makes the figures of docs/performance.md anew from the raw results that measurements left: `make bench-docs`.
 
     python -m bench.publish [--compare FILE] [--growth FILE] [--recovery FILE] [--model-calls FILE]
-                            [--core FILE]
+                            [--core FILE] [--edges FILE]
 
 What stands on the page between `<!-- figures: NAME -->` and `<!-- end -->` is replaced, and the plots beside it are drawn anew; everything
 else is prose, and stays. Figures whose raw result is not there stay as they are. No figure is written by hand.
@@ -36,6 +36,7 @@ SECTIONS = (
     "recovery",
     "model-calls",
     "core",
+    "edges",
 )
 
 
@@ -74,6 +75,7 @@ SOURCES: Mapping[str, tuple[str, Callable[[Raw], Made]]] = {  # option -> the fi
     "recovery": ("recovery.json", lambda raw: Made(sections.recovery(raw))),
     "model_calls": ("model_calls.json", lambda raw: Made(sections.model_calls(raw))),
     "core": ("core.json", lambda raw: Made(sections.core(raw))),
+    "edges": ("edges.json", lambda raw: Made(sections.edges(raw))),
 }
 
 

@@ -183,6 +183,13 @@ def core(raw: Raw) -> dict[str, str]:
     return {"core": f"{text}; {len(raw['runs'])} runs of {raw['hops']} hops. {machine_line(raw['before'])}."}
 
 
+def edges(raw: Raw) -> dict[str, str]:
+    """What `python -m bench.edges` leaves."""
+    acted, bare = (spread_cell(Spread(**raw["cpu_ms_per_hop"][name]), 2) for name in ("acted", "bare"))
+    text = f"Both calls of a hop, as the job makes them: {acted} ms of processor time; a plain asyncio loop that makes the same: {bare} ms"
+    return {"edges": f"{text}; {raw['hops']} hops in each run, {raw['at_once']} workflows at once. {machine_line(raw['before'])}."}
+
+
 def growth(raw: Raw) -> dict[str, str]:
     """What `python -m bench.growth` leaves, as far as it was asked for."""
     makers: dict[str, Callable[[Raw], dict[str, str]]] = {"memory": _memory, "cpu": _idle, "parallel": _parallel}

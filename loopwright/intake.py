@@ -7,19 +7,20 @@ partitions there is no order, and a reply could come back before the start that 
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from loopwright.deadletter import dead_letter
-from loopwright.message import BARE, LAST_MS, Message, Rejected, Skipped, carry, emitted, parse
+from loopwright.message import BARE, LAST_MS, Arrived, Message, Rejected, Skipped, emitted, parse
 from loopwright.settings import Limits
 from loopwright.step import Emit, Record
 
 SOURCE = "/loopwright/intake"
 
-Parse = Callable[[Record], tuple[str, bytes] | Emit | None]
+Parse = Callable[[Record], tuple[str, Any] | Emit | None]
 
 
-def intake(record: Record, limits: Limits, dead_letters: str) -> tuple[str, bytes] | Emit | None:
-    """(workflow id, the record with its position) for a good record, None for a tombstone.
+def intake(record: Record, limits: Limits, dead_letters: str) -> tuple[str, Arrived] | Emit | None:
+    """(workflow id, the record as it was read) for a good record, None for a tombstone.
 
     An `Emit` is to be written instead: a dead letter for a bad record, and a record under its key for one that stood under another.
     """
@@ -30,7 +31,7 @@ def intake(record: Record, limits: Limits, dead_letters: str) -> tuple[str, byte
         return dead_letter(parsed, dead_letters, "parse")
     if record.key != parsed.workflow.encode():
         return _filed(record, parsed, limits, dead_letters)
-    return parsed.workflow, carry(record)
+    return parsed.workflow, Arrived(record, parsed)
 
 
 def _filed(record: Record, message: Message, limits: Limits, dead_letters: str) -> Emit:

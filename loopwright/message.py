@@ -7,7 +7,7 @@ envelope starts a workflow, whose id comes from where the record stood in the to
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -57,6 +57,13 @@ class Skipped:
     """A record with nothing in it: a tombstone."""
 
     record: Record
+
+
+class Arrived(NamedTuple):
+    """A record that can be used, and what it says."""
+
+    record: Record
+    message: Message
 
 
 def record_id(workflow: str, hop: int, branch: str, kind: str) -> str:
@@ -131,18 +138,18 @@ def from_json(body: dict[str, Any], record: Record) -> Message:
         raise JsonRefused("wrong-type", f"hop: {hop!r:.80} is not a whole number >= 0", "send the hop as a number")
     logged_ms = _sane(record.timestamp_ms)
     return Message(
-        id=_text(body, "id"),
-        type=_text(body, "type"),
-        source=_text(body, "source"),
-        workflow=_text(body, "workflowid"),
-        data=body["data"] if isinstance(body.get("data"), dict) else _no_data(body),
-        hop=hop,
-        branch=_text(body, "branch", ""),
-        time_ms=_time_ms(body.get("time"), logged_ms),
-        logged_ms=logged_ms,
-        causation=_text(body, "causationid", ""),
-        correlation=_text(body, "correlationid", ""),
-        traceparent=_text(body, "traceparent", ""),
+        _text(body, "id"),
+        _text(body, "type"),
+        _text(body, "source"),
+        _text(body, "workflowid"),
+        body["data"] if isinstance(body.get("data"), dict) else _no_data(body),
+        hop,
+        _text(body, "branch", ""),
+        _time_ms(body.get("time"), logged_ms),
+        logged_ms,
+        _text(body, "causationid", ""),
+        _text(body, "correlationid", ""),
+        _text(body, "traceparent", ""),
     )
 
 
@@ -214,16 +221,9 @@ def emitted(topic: str, message: Message) -> Emit:
     return Emit(topic, message.workflow.encode(), encode(message), headers_of(message))
 
 
-def carry(record: Record) -> bytes:
-    """A record with its position in front, as it travels inside the job; `uncarry` takes it apart."""
-    return orjson.dumps([record.topic, record.partition, record.offset, record.timestamp_ms]) + b"\n" + (record.value or b"")
-
-
-def uncarry(carried: bytes) -> Record:
-    """The record that `carry` packed (without key and headers)."""
-    position, _, value = carried.partition(b"\n")
-    topic, partition, offset, timestamp_ms = orjson.loads(position)
-    return Record(topic, partition, offset, timestamp_ms, None, value)
+def arrived(record: Record) -> Arrived:
+    """A record that `parse` has accepted before, read."""
+    return Arrived(record, read(record))
 
 
 def stamped(message: Message, time_ms: int) -> Message:

@@ -6,7 +6,7 @@ same decider runs in production, in a property test and in a replay on a laptop.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Step:
 class Decider(Protocol):
     """A keyed state machine. Every method is pure but for `on_definition`, which keeps the compiled catalogue in memory."""
 
-    def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
-        """Fold one parsed record (its JSON) into the state."""
+    def on_record(self, key: str, state: bytes | None, record: Any, now_ms: int) -> Step:
+        """Fold one record, as whoever parsed it hands it on, into the state."""
 
     def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:
         """Fold the outcome (JSON) of a call that this key asked for. A call that is no longer pending is counted and ignored."""

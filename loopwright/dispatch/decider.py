@@ -20,7 +20,7 @@ from loopwright.dispatch.outcome import ACTIONS, Accepted, Failure, Replied, che
 from loopwright.dispatch.records import agent_failed, failure_letter, replied, settled
 from loopwright.dispatch.state import BACKOFF, CALLBACK, CALLING, HELD, UNKNOWN, Branch, DispatchState, dump, load
 from loopwright.masking import masked
-from loopwright.message import Message, Rejected, emitted, read, uncarry
+from loopwright.message import Arrived, Message, Rejected, emitted
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import backoff_ms
 from loopwright.settings import Settings
@@ -44,10 +44,9 @@ class DispatchDecider:
         self._catalogue.apply(key, value)
         self._published[key] = self._published.get(key, 0) + 1
 
-    def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
+    def on_record(self, key: str, state: bytes | None, record: Arrived, now_ms: int) -> Step:
         """Take up a decision or a late reply."""
-        raw = uncarry(record)
-        message = read(raw)
+        raw, message = record
         present = load(state)
         if message.type == schemas.DECIDED:
             return self._decided(key, present, message, raw, now_ms)

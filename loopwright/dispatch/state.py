@@ -50,6 +50,7 @@ class DispatchState(Alterable):
 
 
 _NAMES = frozenset(f.name for f in fields(DispatchState))
+_WRITTEN = _NAMES | {"v"}
 _NEW = DispatchState()
 
 
@@ -63,6 +64,8 @@ def load(raw: bytes | None) -> DispatchState:
     if raw is None:
         return _NEW
     body = orjson.loads(raw)
-    values = {name: value for name, value in body.items() if name in _NAMES}
-    values["branches"] = {name: Branch(**branch) for name, branch in values.get("branches", {}).items()}
-    return _NEW.altered(**values)
+    known = body if body.keys() <= _WRITTEN else {name: value for name, value in body.items() if name in _WRITTEN}
+    values = {**_NEW.__dict__, **known}
+    values.pop("v", None)
+    values["branches"] = {name: Branch(**branch) for name, branch in body.get("branches", {}).items()}
+    return DispatchState.made(values)

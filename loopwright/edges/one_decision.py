@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from loopwright import schemas
-from loopwright.message import Message, carry, encode
+from loopwright.message import Message, arrived, encode
 from loopwright.step import Decider, Emit, Performer, Record, Step
 
 KEY = "-"
@@ -28,7 +28,7 @@ async def one_decision(
     now_ms = clock_ms()
     data = {"document": document, **({"team": team} if team else {})}
     start = Message(KEY, schemas.STARTED, SOURCE, KEY, data, time_ms=now_ms, logged_ms=now_ms)
-    step = decider.on_record(KEY, None, carry(Record("", 0, 0, now_ms, None, encode(start))), now_ms)
+    step = decider.on_record(KEY, None, arrived(Record("", 0, 0, now_ms, None, encode(start))), now_ms)
     while (found := _decision(step.emits, topic)) is None:
         if step.calls:
             call = step.calls[0]

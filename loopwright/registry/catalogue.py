@@ -44,6 +44,16 @@ class Agent:
         return self.definition.ref
 
     @cached_property
+    def after(self) -> tuple[str, ...]:
+        """The agents that it runs after."""
+        return tuple(self.definition.after)
+
+    @cached_property
+    def tenants(self) -> tuple[str, ...]:
+        """The tenants that it works for; none: for all."""
+        return tuple(self.definition.tenants)
+
+    @cached_property
     def sensitive(self) -> frozenset[str]:
         """The fields that either of its contracts marks `x-sensitive`."""
         return self.input.sensitive | self.output.sensitive

@@ -15,7 +15,7 @@ from loopwright.alarm import absurd
 from loopwright.alterable import Alterable
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
-from loopwright.message import Message, Rejected, emitted, read, record_id, trace_of, uncarry
+from loopwright.message import Arrived, Message, Rejected, emitted, record_id, trace_of
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import spread_ms
 from loopwright.routing.access import refusals
@@ -79,10 +79,9 @@ class RouteDecider:
         """Take note of an agent definition."""
         self._catalogue.apply(key, value)
 
-    def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
+    def on_record(self, key: str, state: bytes | None, record: Arrived, now_ms: int) -> Step:
         """Fold one record of agent-messages."""
-        raw = uncarry(record)
-        message = read(raw)
+        raw, message = record
         if message.logged_ms > now_ms + FAR_OFF_MS:
             message = replace(message, logged_ms=now_ms)
         present, question = _load(state)
@@ -249,7 +248,10 @@ def _load(state: bytes | None) -> tuple[WorkflowState | None, Question | None]:
         return None, None
     body = orjson.loads(state)
     asked = body.pop("question", None)
-    return from_json(body), Question(**{**asked, "answers": tuple(asked["answers"])}) if asked else None
+    if not asked:
+        return from_json(body), None
+    asked["answers"] = tuple(asked["answers"])
+    return from_json(body), Question(**asked)
 
 
 def _dump(state: WorkflowState, question: Question | None) -> bytes:

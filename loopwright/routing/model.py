@@ -91,8 +91,10 @@ def render(fields: dict[str, Any], limit: int) -> str:
     """The fields as compact JSON of at most `limit` characters: secrets masked, invisible characters stripped, long texts cut, then the
     whole cut."""
     plain = orjson.dumps(fields).decode()  # a look at the whole, since most documents hold nothing to mask, instead of one at each text
-    harmless = unmarked(plain) and visible(plain) == plain
-    text = orjson.dumps(_short(fields) if harmless else _shortened(fields, harmless=False)).decode()
+    if not unmarked(plain) or visible(plain) != plain:
+        text = orjson.dumps(_shortened(fields, harmless=False)).decode()
+    else:
+        text = plain if _is_short(fields) else orjson.dumps(_shortened(fields, harmless=True)).decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -101,12 +103,13 @@ def visible(text: str) -> str:
     return text if text.isascii() else INVISIBLE.sub("", text)
 
 
-def _short(fields: dict[str, Any]) -> dict[str, Any]:
-    """Harmless fields with their long texts cut. A value of few bytes, as most are, holds none."""
-    return {
-        _shortened(name, harmless=True): value if len(orjson.dumps(value)) <= LONGEST_TEXT else _shortened(value, harmless=True)
-        for name, value in fields.items()
-    }
+def _is_short(value: Any) -> bool:
+    """Whether no text in `value` has to be cut."""
+    if isinstance(value, str):
+        return len(value) <= LONGEST_TEXT
+    if isinstance(value, dict):
+        return all(len(name) <= LONGEST_TEXT and _is_short(item) for name, item in value.items())
+    return all(_is_short(item) for item in value) if isinstance(value, list) else True
 
 
 def _shortened(value: Any, harmless: bool) -> Any:

@@ -1,6 +1,5 @@
 """The decision as a record of routing-decisions."""
 
-from dataclasses import fields
 from typing import Any
 
 from loopwright import schemas
@@ -49,16 +48,18 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
     )
 
 
-_TARGET = tuple(f.name for f in fields(Target))
-
-
 def _target(target: Target, state: WorkflowState) -> dict[str, Any]:
     """A target on the wire. A call that the workflow has made before goes out with the Idempotency-Key of then."""
     known = state.keys.get(call_name(target.agent, target.input_hash))
-    return {name: getattr(target, name) for name in _TARGET} | ({"idempotency_key": known} if known else {})
+    return {**target._asdict(), "idempotency_key": known} if known else target._asdict()
 
 
 def tokens_of(answers: tuple[dict[str, Any], ...]) -> dict[str, int]:
     """Prompt and completion tokens of all the questions asked for one decision."""
-    used = [a.get("tokens") or {} for a in answers if a.get("kind") == "model"]
-    return {name: sum(int(tokens.get(name) or 0) for tokens in used) for name in ("prompt", "completion")}
+    used = {"prompt": 0, "completion": 0}
+    for answer in answers:
+        tokens = answer.get("tokens") if answer.get("kind") == "model" else None
+        if tokens:
+            used["prompt"] += int(tokens.get("prompt") or 0)
+            used["completion"] += int(tokens.get("completion") or 0)
+    return used

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from loopwright.alterable import once
 from loopwright.masking import MASK
 from loopwright.registry.catalogue import Agent
 from loopwright.routing.access import Denied, Policy, allowed_actions, denied
-from loopwright.sealing import is_sealed
+from loopwright.sealing import any_sealed, is_sealed
 from loopwright.settings import Limits, Routing
 from loopwright.workflow.document import fingerprint
 from loopwright.workflow.state import WorkflowState
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An agent whose input contract accepts the document, and the part of the document that it may see. `known_hash` is that part's
     fingerprint, where it is known already."""
 
@@ -29,8 +28,7 @@ class Candidate:
         return self.known_hash or fingerprint(self.input)
 
 
-@dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(NamedTuple):
     """What the contracts leave: the candidates, and why each other agent is none."""
 
     candidates: tuple[Candidate, ...]
@@ -62,7 +60,7 @@ class RouteRequest:
     prices: Prices = Prices()
     policy: Policy = field(default_factory=dict)
 
-    @cached_property
+    @once
     def sensitive(self) -> frozenset[str]:
         """The fields that one of the agents marks: nobody but an agent that is called ever sees their values."""
         return frozenset[str]().union(*(agent.sensitive for agent in self.agents.values()))
@@ -76,24 +74,29 @@ class RouteRequest:
             fields.update(candidate.input)
         return {name: MASK if name in sensitive or is_sealed(value) else value for name, value in fields.items()}
 
-    @cached_property
+    @once
+    def clear(self) -> bool:
+        """Whether no field of the document is sealed, and so none of what an agent may see of it."""
+        return not any_sealed(self.state.document)
+
+    @once
     def denied(self) -> dict[str, Denied]:
         """The agents that the workflow may not use, whatever the contracts, a payload or a model say."""
         found: dict[str, Denied] = {}
         allowed = allowed_actions(self.state, self.policy)
         for name, agent in self.agents.items():
-            why = denied(agent.definition, self.state, allowed)
+            why = denied(agent.definition, self.state, allowed) if allowed is not None or agent.tenants else None
             if why is not None:
                 found[name] = why
         return found
 
-    @cached_property
+    @once
     def refused(self) -> dict[str, Denied]:
         """Those of them that would have been candidates."""
         visited = self.state.path
         return {name: why for name, why in self.denied.items() if isinstance(self._fit(name, self.agents[name], visited), Candidate)}
 
-    @cached_property
+    @once
     def masked(self) -> Masked:
         """The contract mask, made once per request."""
         candidates: list[Candidate] = []
@@ -109,31 +112,31 @@ class RouteRequest:
 
     def _fit(self, name: str, agent: Agent, visited: list[str]) -> Candidate | str:
         """The agent as a candidate, or why its contracts make it none: the cheap reasons first."""
-        state, present = self.state, self.state.document.keys()
+        state, contract = self.state, agent.input
+        document = state.document
         if name in state.failed:
             return f"it failed: {state.failed[name]}"
-        not_yet = [other for other in agent.definition.after if other not in visited]
+        not_yet = [other for other in agent.after if other not in visited] if agent.after else ()
         if not_yet:
             return f"runs after {', '.join(not_yet)}"
-        if not agent.input.required <= present:
-            return f"needs {', '.join(sorted(agent.input.required - present))}"
+        if not contract.required <= document.keys():
+            return f"needs {', '.join(sorted(contract.required - document.keys()))}"
         promised = agent.output.required
-        if promised and promised <= present:
+        if promised and promised <= document.keys():
             return f"{', '.join(sorted(promised))} is there already"
         again = name in visited
         if again and not promised:
             return "it has run already"
-        seen = agent.input.project(state.document)
+        seen = contract.project(document)
         input_hash = fingerprint(seen) if again else ""
         if again and any(visit.agent == name and visit.input_hash == input_hash for visit in state.visits):
             return "it has run with this very input"
-        if not agent.input.accepts(seen):
-            return "; ".join(agent.input.errors(seen, self.sensitive)[:3])
+        if not contract.accepts(seen, self.clear):
+            return "; ".join(contract.errors(seen, self.sensitive)[:3])
         return Candidate(agent, seen, input_hash)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """An agent to be called: its exact version and the input it is given."""
 
     agent: str
@@ -143,8 +146,7 @@ class Target:
     branch: str = "0"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Who is next, decided by `strategy`. `outcome` is dispatch, complete, park or unroutable; only dispatch has targets."""
 
     outcome: str

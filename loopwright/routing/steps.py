@@ -27,7 +27,7 @@ def declared(request: RouteRequest) -> Decision | None:
     path = request.state.path
     if not path:
         return None
-    successors = [agent for name, agent in request.agents.items() if path[-1] in agent.definition.after and name not in request.denied]
+    successors = [agent for name, agent in request.agents.items() if path[-1] in agent.after and name not in request.denied]
     if len(successors) != 1:
         return None
     chosen = next((c for c in request.masked.candidates if c.agent is successors[0]), None)

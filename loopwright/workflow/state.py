@@ -1,7 +1,7 @@
 """The state of one workflow, its schema version, and its migration."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from loopwright.alterable import Alterable
 from loopwright.workflow.transitions import Phase
@@ -9,8 +9,7 @@ from loopwright.workflow.transitions import Phase
 STATE_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """An agent that has replied: its name and version, and the fingerprint of the input it was given."""
 
     agent: str
@@ -72,6 +71,7 @@ class WorkflowState(Alterable):
 
 
 _NAMES = frozenset(f.name for f in fields(WorkflowState))
+_WRITTEN = _NAMES | {"v"}
 _NEW = WorkflowState("", "")
 _PHASES = {phase.value: phase for phase in Phase}
 
@@ -81,16 +81,18 @@ def to_json(state: WorkflowState) -> dict[str, Any]:
     return {
         "v": STATE_VERSION,
         **state.__dict__,  # in the order of the fields
-        "visits": [[v.agent, v.version, v.input_hash] for v in state.visits],
+        "visits": [[*visit] for visit in state.visits],
         "spend": {"calls": state.spend.calls, "tokens": state.spend.tokens, "cost": state.spend.cost},
     }
 
 
 def from_json(body: dict[str, Any]) -> WorkflowState:
     """The state in `body`, of this version or an older one. A field that an older version lacks gets its default."""
-    values = {name: value for name, value in body.items() if name in _NAMES}
-    values["phase"] = _PHASES[values["phase"]]
-    values["visits"] = tuple([Visit(*visit) for visit in values.get("visits", ())])
-    values["spend"] = Spend(**values.get("spend", {}))
-    values["actions"] = None if values.get("actions") is None else tuple(values["actions"])
-    return _NEW.altered(**values)
+    known = body if body.keys() <= _WRITTEN else {name: value for name, value in body.items() if name in _WRITTEN}
+    values = {**_NEW.__dict__, **known}
+    values.pop("v", None)
+    values["phase"] = _PHASES[body["phase"]]
+    values["visits"] = tuple([Visit(*visit) for visit in body.get("visits", ())])
+    values["spend"] = Spend(**body.get("spend", {}))
+    values["actions"] = None if body.get("actions") is None else tuple(body["actions"])
+    return WorkflowState.made(values)

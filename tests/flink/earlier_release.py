@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from loopwright.dispatch.decider import DispatchDecider
+from loopwright.message import Arrived
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings
 from loopwright.step import Decider, Step
@@ -31,7 +32,7 @@ class Earlier:
     def on_definition(self, key: str, value: bytes | None) -> None:
         self._present.on_definition(key, value)
 
-    def on_record(self, key: str, state: bytes | None, record: bytes, now_ms: int) -> Step:
+    def on_record(self, key: str, state: bytes | None, record: Arrived, now_ms: int) -> Step:
         return self._written(self._present.on_record(key, state, record, now_ms))
 
     def on_outcome(self, key: str, state: bytes | None, call_id: str, outcome: bytes, now_ms: int) -> Step:

@@ -91,7 +91,13 @@ COMPARED = comparison(
     not_run={"other_peer": "it is not packaged"},
 )
 CORE = {"before": MACHINE, "hops": 1000, "runs": [0.5, 0.75], "cpu_ms_per_hop": {"low": 0.5, "median": 0.625, "high": 0.75}}
-RAW = {"compare": COMPARED, "growth": GROWTH, "recovery": RECOVERY, "model_calls": MODEL_CALLS, "core": CORE}
+EDGES = {
+    "before": MACHINE,
+    "hops": 1000,
+    "at_once": 16,
+    "cpu_ms_per_hop": {name: {"low": 0.25, "median": 0.5, "high": 0.75} for name in ("acted", "bare")},
+}
+RAW = {"compare": COMPARED, "growth": GROWTH, "recovery": RECOVERY, "model_calls": MODEL_CALLS, "core": CORE, "edges": EDGES}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from loopwright.dispatch.decider import DispatchDecider
 from loopwright.dispatch.state import DispatchState
 from loopwright.history.invariants import Clock, Evidence
 from loopwright.intake import intake
-from loopwright.message import Message
+from loopwright.message import Message, arrived
 from loopwright.registry.roster import records_of
 from loopwright.routing.decider import RouteDecider
 from loopwright.step import Record, Step
@@ -47,8 +47,8 @@ class NothingIsFiled(Simulation):
         if record.key is not None or record.value is None:
             return super().deliver(loop, place)
         loop.offsets[place] = offset + 1
-        key, carried = f"{place[0]}-{place[1]}-{offset}", orjson.dumps([*place, offset, record.timestamp_ms]) + b"\n" + record.value
-        return self._apply(loop, key, loop.decider.on_record(key, loop.states.get(key), carried, self.now_ms))
+        key = f"{place[0]}-{place[1]}-{offset}"
+        return self._apply(loop, key, loop.decider.on_record(key, loop.states.get(key), arrived(record), self.now_ms))
 
 
 class NothingIsCalledAgain(DispatchDecider):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loopwright import schemas
 from loopwright.dispatch.decider import DispatchDecider
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, judge, usage_of
-from loopwright.message import Message, carry, encode
+from loopwright.message import Arrived, Message, arrived, encode
 from loopwright.registry.catalogue import Agent
 from loopwright.settings import Settings
 from loopwright.step import Record, Step
@@ -31,7 +31,7 @@ def decider(**changes: Any) -> DispatchDecider:
     return made
 
 
-def decision(hop: int = 1, outcome: str = "dispatch", strategy: str = "llm", **target: Any) -> bytes:
+def decision(hop: int = 1, outcome: str = "dispatch", strategy: str = "llm", **target: Any) -> Arrived:
     targets = (
         [{"branch": "0", "agent": "lead-scoring", "version": 1, "input": INPUT, "input_hash": "h"} | target]
         if outcome == "dispatch"
@@ -51,8 +51,8 @@ def decision(hop: int = 1, outcome: str = "dispatch", strategy: str = "llm", **t
     return carried(Message(f"d{hop}", schemas.DECIDED, "/r", "w", data | {"deadline_ms": NOW + 60_000}, hop))
 
 
-def carried(message: Message) -> bytes:
-    return carry(Record("routing-decisions", 0, 7, NOW, None, encode(message)))
+def carried(message: Message) -> Arrived:
+    return arrived(Record("routing-decisions", 0, 7, NOW, None, encode(message)))
 
 
 def said(step: Step) -> list[Message]:
@@ -222,7 +222,7 @@ def test_a_record_of_another_topic_becomes_a_dead_letter() -> None:
     assert (letter.data["cause"], letter.data["offset"]) == ("unexpected-type", 7)
 
 
-def callback(hop: int = 1, **data: Any) -> bytes:
+def callback(hop: int = 1, **data: Any) -> Arrived:
     return carried(Message("c", schemas.CALLED_BACK, "/gateway", "w", {"branch": "0"} | data, hop))
 
 

@@ -1,16 +1,17 @@
 """What the dispatcher refuses: replies of other agents, actions and fields beyond a definition, agents of other tenants."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from loopwright import schemas
-from loopwright.message import Message, carry
+from loopwright.message import Message
 from loopwright.registry.definition import Auth
-from loopwright.step import Record, Step
+from loopwright.step import Step
 from tests.unit.sdr_team import OUTPUTS, ok
-from tests.unit.test_dispatch import NOW, SCORING, callback, called, decider, decision, said
+from tests.unit.test_dispatch import NOW, SCORING, callback, called, carried, decider, decision, said
 
 
 @pytest.mark.parametrize("sender", ["sdr/send-email", "other/lead-scoring", "lead-scoring"])
@@ -91,9 +92,8 @@ def test_a_call_that_cannot_prove_who_makes_it_fails_for_good_and_is_on_record(k
 def test_a_decision_for_an_agent_of_another_tenant_calls_nobody_whoever_made_it() -> None:
     made = decider(tenants=("acme",))
     for tenant, calls in [({"tenant": "acme"}, 1), ({"tenant": "globex"}, 0), ({}, 0)]:
-        body = orjson.loads(decision().partition(b"\n")[2])
-        body["data"] |= tenant
-        step = made.on_record("w", None, carry(Record("routing-decisions", 0, 7, NOW, None, orjson.dumps(body))), NOW)
+        message = decision().message
+        step = made.on_record("w", None, carried(replace(message, data=message.data | tenant)), NOW)
         assert len(step.calls) == calls
         if not calls:
             assert said(step)[0].data["error"]["class"] == "TenantNotAllowed"

@@ -13,7 +13,7 @@ from agents.sdr.prompting import shown
 from loopwright.agent import Agent
 from loopwright.deadletter import dead_letter, original_bytes
 from loopwright.edges.outcome import said
-from loopwright.masking import MASK, is_secret, masked
+from loopwright.masking import MASK, is_secret, masked, unmarked
 from loopwright.message import Message, Rejected, read
 from loopwright.routing.model import render
 from loopwright.schemas import CALLED_BACK
@@ -195,3 +195,27 @@ def test_a_reference_agent_s_prompt_shows_neither_sensitive_fields_nor_secrets()
 @pytest.mark.parametrize("key", KEYS)
 def test_what_is_said_of_an_error_is_masked_before_it_is_cut(key: str) -> None:
     assert "".join(key[:9]) not in said(f"{'x' * 285} {key}")
+
+
+MARKS = [
+    "passwd",
+    "password",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "authorization",
+    "bearer",
+    "private key-----",
+    "eyj",
+    "sk_",
+]
+MARKS += ["sk-", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "aiza", "xox", "://"]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_each_mark_is_seen_wherever_it_stands_and_no_part_of_it_is(mark: str) -> None:
+    assert not any(unmarked(text) for text in (mark, mark.upper(), f"a{mark}b", f"{mark[:-1]}{mark}", f"é{mark}"))
+    assert unmarked(mark[:-1])
+    assert unmarked(mark[1:])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loopwright import schemas
 from loopwright.intake import intake
-from loopwright.message import Message, Rejected, Skipped, carry, encode, parse, read, record_id, trace_of, uncarry
+from loopwright.message import Message, Rejected, Skipped, arrived, encode, parse, read, record_id, trace_of
 from loopwright.settings import Limits
 from loopwright.step import Emit, Record
 
@@ -117,7 +117,7 @@ def test_parse_never_raises_and_a_dead_letter_keeps_the_bytes(raw: bytes) -> Non
 
 def test_a_record_that_stands_under_its_workflows_key_is_taken_up() -> None:
     own = replace(record(envelope()), key=b"w")
-    assert intake(own, LIMITS, "dead") == ("w", carry(own))
+    assert intake(own, LIMITS, "dead") == ("w", arrived(own))
 
 
 @pytest.mark.parametrize("key", [None, b"", b"another"])
@@ -126,7 +126,7 @@ def test_a_record_under_another_key_is_written_once_more_under_its_own(key: byte
     written = intake(astray, LIMITS, "dead")
     assert isinstance(written, Emit)
     again = Record(written.topic, 0, 0, 1, written.key, written.value)
-    assert intake(again, LIMITS, "dead") == ("w", carry(again))
+    assert intake(again, LIMITS, "dead") == ("w", arrived(again))
     said = read(again)
     assert (written.topic, said.id, said.source, said.data) == (astray.topic, "1", "/test", {"reason": "r"})
     assert said.causation == "agent-messages-3-42"
@@ -163,7 +163,7 @@ def test_what_is_encoded_is_read_back(document: dict[str, object], hop: int, wor
         return  # lone surrogates are not JSON
     message = Message("i", schemas.STARTED, "/s", workflow, {"document": orjson.loads(document_bytes)}, hop, time_ms=5, logged_ms=9)
     stood = Record("agent-messages", 0, 0, 9, None, encode(message))
-    assert parse(stood, LIMITS) == message == read(uncarry(carry(stood)))
+    assert parse(stood, LIMITS) == message == read(stood)
 
 
 @pytest.mark.parametrize("version", [{"schemaversion": 0}, {}, {"schemaversion": 1}])
