@@ -37,14 +37,14 @@ class Course:
     The first phase warms up until the system gets hardly faster, within its bounds.
     """
 
-    throughput_warm_s: float = 15.0
-    throughput_longest_warm_s: float = 40.0
-    throughput_s: float = 12.0
-    latency_warm_s: float = 5.0
+    throughput_warm_s: float = 40.0  # a JVM that has one core still compiles then, and looks steady long before
+    throughput_longest_warm_s: float = 50.0
+    throughput_s: float = 10.0
+    latency_warm_s: float = 4.0
     latency_s: float = 20.0
     open_workflows: int = 100
     rate: float = 20.0
-    drain_s: float = 15.0
+    drain_s: float = 10.0
 
 
 QUICK = Course(throughput_warm_s=6, throughput_longest_warm_s=18, throughput_s=6, latency_warm_s=3, latency_s=12, drain_s=8)
