@@ -52,6 +52,11 @@ def able(names: Sequence[str], screen: Console) -> tuple[list[str], dict[str, st
     return run, absent
 
 
+def left_out(names: Sequence[str]) -> dict[str, str]:
+    """The systems that a run of these `names` says nothing of, each with the reason."""
+    return {name: "left out of this run" for name in peers() if name not in names} | ABSENT
+
+
 def compared(names: Sequence[str], repeats: int, course: Course, core: int | None, screen: Console) -> list[Turn]:
     """All turns, one after the other, with the systems on this core. A system that did not come up is not tried again."""
     turns, broken = list[Turn](), set[str]()
@@ -129,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotReady as error:
         sys.stderr.write(f"the simulators do not come up: {error}\n")
         return 3
-    absent |= {} if given.peers or given.check else ABSENT
+    absent |= {} if given.check or given.write_baseline else left_out(given.names)
     pins = {"system": ours, "simulators and driver": beside}
     about = {"before": before, "after": machine(), "course": asdict(course), "repeats": given.repeats, "cores": pins}
     report.written(turns, absent, about, given.out)

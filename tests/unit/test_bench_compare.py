@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from bench import check
-from bench.compare import checked, options, rounds
+from bench.compare import checked, left_out, options, rounds
 from bench.measure import Spread
+from bench.peers import ABSENT
 from bench.report import remark, spreads, table
 from bench.session import Turn
 
@@ -17,6 +18,13 @@ FIGURES = {"added_p50_ms": 5.0, "added_p99_ms": 20.0, "hops_per_s": 700.0, "cpu_
 
 def turn(repeat: int, error: str = "", **figures: float) -> Turn:
     return Turn("loopwright", repeat, {"durable": True}, {} if error else {**FIGURES, **figures}, error=error)
+
+
+def test_a_system_that_was_not_asked_for_is_named_as_left_out() -> None:
+    found = left_out(["loopwright"])
+    assert "loopwright" not in found
+    assert found["restate_peer"] == "left out of this run"
+    assert found.items() >= ABSENT.items()
 
 
 def test_systems_take_turns_and_each_repeat_begins_with_another() -> None:

@@ -14,6 +14,9 @@ _DROPPED = {
     *("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"),
     "PYTHON_LOOPBACK_SERVER_ADDRESS",  # a minicluster's, where its workers live in the process that started it
 }
+# a heap and compiled code of few pages, where the system has them: each page that the processor does not know costs a walk, on a virtual
+# machine two, and with every change of threads it forgets some
+_HUGE_PAGES = ("-XX:+UseTransparentHugePages",) if sys.platform == "linux" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Jvm:
             f"-Djava.io.tmpdir={layout.tmp}",
             f"-XX:ErrorFile={layout.logs}/hs_err_%p.log",
             "-XX:-UsePerfData",
-            "-XX:+UseTransparentHugePages",  # where the system has them: a heap and compiled code of few pages, since every thread changes
+            *_HUGE_PAGES,
             *self.archive,
             *self.flags,
             "-classpath",
