@@ -48,8 +48,14 @@ def build(
     decisions = keyed_source(tables, cluster, [topics.decisions, topics.callbacks], "loopwright-decisions", "decisions")
 
     parse = partial(intake, limits=limits, dead_letters=topics.dead_letters)
-    loop = partial(KeyedLoop, parse=parse, max_in_flight=limits.in_flight, max_waiting=limits.waiting)
-    loop = partial(loop, keep_ms=limits.deduplication_ms, wakeup=settings.wakeup)
+    loop = partial(
+        KeyedLoop,
+        parse=parse,
+        max_in_flight=limits.in_flight,
+        max_waiting=limits.waiting,
+        keep_ms=limits.deduplication_ms,
+        wakeup=settings.wakeup,
+    )
     routing = loop("route", partial(route, settings), partial(RoutePerformer, settings))
     routed = run_keyed(messages, definitions, routing, "route")
 

@@ -20,14 +20,9 @@ DEFINITION = Types.ROW_NAMED(["name", "definition"], [Types.STRING(), _BYTES])
 OUTPUT = Types.ROW_NAMED(["topic", "key", "value", "headers"], [Types.STRING(), _BYTES, _BYTES, Types.MAP(Types.STRING(), _BYTES)])
 
 
-def keyed_row(key: str, record: Record) -> Row:
-    """The row of type KEYED for a record under this key."""
-    return Row(key, Row(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value))
-
-
 def record_of(row: Row) -> Record:
     """The record in a row of type RECORD."""
-    return Record(*row._values)  # a tenth of what unpacking the row takes
+    return Record(*row)
 
 
 def row_of(emit: Emit) -> Row:

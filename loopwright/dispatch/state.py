@@ -50,7 +50,6 @@ class DispatchState(Alterable):
 
 
 _NAMES = frozenset(f.name for f in fields(DispatchState))
-_WRITTEN = _NAMES | {"v"}
 _NEW = DispatchState()
 
 
@@ -64,8 +63,6 @@ def load(raw: bytes | None) -> DispatchState:
     if raw is None:
         return _NEW
     body = orjson.loads(raw)
-    known = body if body.keys() <= _WRITTEN else {name: value for name, value in body.items() if name in _WRITTEN}
-    values = {**_NEW.__dict__, **known}
-    values.pop("v", None)
+    values = {name: value for name, value in body.items() if name in _NAMES}
     values["branches"] = {name: Branch(**branch) for name, branch in body.get("branches", {}).items()}
-    return DispatchState.made(values)
+    return _NEW.altered(**values)

@@ -60,7 +60,7 @@ class Bell:
         while self._asked:
             try:
                 self._asked.popleft()()
-            except Exception:
+            except Exception:  # the rest is done all the same, as the loop does it with what it was asked for itself
                 log.exception("work in the background failed")
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from loopwright.alterable import once
 from loopwright.masking import MASK
 from loopwright.registry.catalogue import Agent
 from loopwright.routing.access import Denied, Policy, allowed_actions, denied
@@ -60,7 +60,7 @@ class RouteRequest:
     prices: Prices = Prices()
     policy: Policy = field(default_factory=dict)
 
-    @once
+    @cached_property
     def sensitive(self) -> frozenset[str]:
         """The fields that one of the agents marks: nobody but an agent that is called ever sees their values."""
         return frozenset[str]().union(*(agent.sensitive for agent in self.agents.values()))
@@ -74,12 +74,12 @@ class RouteRequest:
             fields.update(candidate.input)
         return {name: MASK if name in sensitive or is_sealed(value) else value for name, value in fields.items()}
 
-    @once
+    @cached_property
     def clear(self) -> bool:
         """Whether no field of the document is sealed, and so none of what an agent may see of it."""
         return not any_sealed(self.state.document)
 
-    @once
+    @cached_property
     def denied(self) -> dict[str, Denied]:
         """The agents that the workflow may not use, whatever the contracts, a payload or a model say."""
         found: dict[str, Denied] = {}
@@ -90,13 +90,13 @@ class RouteRequest:
                 found[name] = why
         return found
 
-    @once
+    @cached_property
     def refused(self) -> dict[str, Denied]:
         """Those of them that would have been candidates."""
         visited = self.state.path
         return {name: why for name, why in self.denied.items() if isinstance(self._fit(name, self.agents[name], visited), Candidate)}
 
-    @once
+    @cached_property
     def masked(self) -> Masked:
         """The contract mask, made once per request."""
         candidates: list[Candidate] = []

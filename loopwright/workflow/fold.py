@@ -6,7 +6,6 @@ the same whatever the definitions are today.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from loopwright import schemas
 from loopwright.message import Message
@@ -107,15 +106,14 @@ def _late(state: WorkflowState, message: Message) -> str | None:
     return "out_of_order" if message.hop > state.hop else None
 
 
-def _spent(state: WorkflowState, message: Message, **values: Any) -> WorkflowState:
-    """`state` with what the message says was spent, the pins of the first decision, and `values` in other fields."""
+def _spent(state: WorkflowState, message: Message) -> WorkflowState:
     decision, usage = message.data.get("decision", {}), message.data.get("usage", {})
     spend = state.spend.plus(
         int(decision.get("calls", 0)) + int(usage.get("calls", 0)),
         int(decision.get("tokens", 0)) + int(usage.get("prompt_tokens", 0)) + int(usage.get("completion_tokens", 0)),
         float(decision.get("cost", 0)) + float(usage.get("cost", 0)),
     )
-    return state.altered(spend=spend, pins=state.pins or message.data.get("pins", {}), **values)
+    return state.altered(spend=spend, pins=state.pins or message.data.get("pins", {}))
 
 
 def _replied(state: WorkflowState, message: Message) -> Folded:
@@ -129,7 +127,7 @@ def _replied(state: WorkflowState, message: Message) -> Folded:
     merged = merge_patch(state.document, data["output"])
     keys = with_call(state.keys, state.workflow, state.hop, data)
     visits = (*state.visits, visit)
-    return Applied(_spent(moved, message, hop=state.hop + 1, document=merged, visits=visits, ending=ending, keys=keys))
+    return Applied(_spent(moved, message).altered(hop=state.hop + 1, document=merged, visits=visits, ending=ending, keys=keys))
 
 
 def _agent_failed(state: WorkflowState, message: Message) -> Folded:
@@ -140,7 +138,7 @@ def _agent_failed(state: WorkflowState, message: Message) -> Folded:
     error = message.data["error"]
     failed = {**state.failed, message.data["agent"]: f"{error['class']}: {error['message']}"[:300]}
     keys = with_call(state.keys, state.workflow, state.hop, message.data)
-    return Applied(_spent(moved, message, hop=state.hop + 1, failed=failed, keys=keys))
+    return Applied(_spent(moved, message).altered(hop=state.hop + 1, failed=failed, keys=keys))
 
 
 SETTLED_EVENTS = {"complete": Event.COMPLETE, "park": Event.PARK, "unroutable": Event.UNROUTABLE}

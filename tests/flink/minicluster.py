@@ -17,7 +17,7 @@ from pyflink.java_gateway import get_gateway
 from loopwright.step import Performer, Record
 from tests.flink.counting import CountingDecider
 from udfs.keyed_loop import DEFINITIONS, KeyedLoop, run_keyed
-from udfs.rows import DEFINITION, KEYED, OUTPUT, keyed_row
+from udfs.rows import DEFINITION, KEYED, OUTPUT
 from udfs.uids import named
 
 DEADLINE_S = 120
@@ -240,7 +240,7 @@ def _lines(env: StreamExecutionEnvironment, folder: Path, uid: str) -> DataStrea
 
 def _record(line: str) -> Row:
     key, asked = json.loads(line)
-    return keyed_row(key, Record("records", 0, 0, 0, key.encode(), json.dumps(asked).encode()))
+    return Row(key, Row("records", 0, 0, 0, key.encode(), json.dumps(asked).encode()))
 
 
 def _parsed(record: Record) -> tuple[str, bytes]:

@@ -33,7 +33,7 @@ def test_an_altered_copy_is_what_replace_gives(x: int, y: int, values: dict[str,
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: type(state).__name__)
 def test_an_altered_state_is_as_frozen_and_as_ordered_as_the_first(state: Alterable) -> None:
-    names = [one.name for one in fields(state)]  # type: ignore[arg-type]
+    names = [one.name for one in fields(state)]  # type: ignore[arg-type]  # its subclasses are dataclasses
     altered = state.altered(**{name: getattr(state, name) for name in reversed(names)})
     assert (altered, list(vars(altered))) == (state, names)
     with pytest.raises(FrozenInstanceError):

@@ -89,7 +89,7 @@ def test_what_is_started_works_in_batches_and_whoever_starts_it_does_not(tmp_pat
     before = os.sched_getscheduler(0)
     started = processes.start(
         Command("part", [sys.executable, "-c", "import time; time.sleep(600)"], dict(os.environ), tmp_path, tmp_path / "log")
-    )
+    )  # it is stopped below
     try:
         assert os.sched_getscheduler(started.pid) == os.SCHED_BATCH
         assert os.sched_getscheduler(0) == before == os.SCHED_OTHER

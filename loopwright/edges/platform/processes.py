@@ -228,8 +228,8 @@ def _ending(pid: int) -> bool:
 def _working_in_batches() -> Iterator[None]:
     """What is started in here gives up a core when it has nothing to do, not whenever another of its kind is woken (Linux: SCHED_BATCH).
 
-    A record passes a dozen threads of four processes. Where these share a core and each is switched to as soon as it is woken, most of
-    the processor's time goes into the changes; so each does what there is for it first.
+    A record passes a dozen threads of the broker and of the TaskManager. Where these share a core and each is switched to as soon as it
+    is woken, much of the processor's time goes into the changes; so each does what there is for it first.
     """
     if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:  # no such thing here, or somebody chose otherwise
         yield
