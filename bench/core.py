@@ -42,10 +42,10 @@ def model(payload: dict[str, Any]) -> dict[str, Any]:
     return {"ok": True, "content": content, "model": "m", "tokens": {"prompt": 1, "completion": 1}, "duration_ms": 0}
 
 
-def team() -> tuple[Settings, list[AgentDefinition]]:
+def team(simulators: str = NOWHERE) -> tuple[Settings, list[AgentDefinition]]:
     """The settings and the agents of the comparison."""
-    settings = Settings(team=TEAM, llm_base_url=f"{NOWHERE}/v1", llm_model=MODEL, routing=Routing(ask_when_only_one=True))
-    return settings, [AgentDefinition.model_validate(one) for one in definitions(NOWHERE)]
+    settings = Settings(team=TEAM, llm_base_url=f"{simulators}/v1", llm_model=MODEL, routing=Routing(ask_when_only_one=True))
+    return settings, [AgentDefinition.model_validate(one) for one in definitions(simulators)]
 
 
 def worked(workflows: int) -> Simulation:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import select
-import socket
 import sys
 import threading
 import time
@@ -22,38 +21,30 @@ from statistics import median
 import orjson
 from rich.console import Console
 
-from bench.core import agent, model
+from bench.core import agent, model, team
 from bench.machine import machine
-from bench.peers.loopwright import TEAM, definitions
 from bench.peers.serving import Calls
-from bench.processes import Child, cores, pinned
-from bench.workload import HOPS, MODEL, is_last, lead
+from bench.processes import cores, pinned
+from bench.session import simulators as simulators_up
+from bench.workload import HOPS, is_last, lead
 from loopwright.edges.agents import AgentPerformer
 from loopwright.edges.background import Lane, background_loop
 from loopwright.edges.router import RoutePerformer
-from loopwright.registry.definition import AgentDefinition
-from loopwright.settings import Routing, Settings
 from loopwright.step import Call, Performer
 from loopwright.testing.simulation import Simulation
 
 OUT = Path(".loopwright") / "bench" / "edges.json"
 WORKFLOWS, AT_ONCE, RUNS = 200, 16, 7
-_READY_S, _STOP_S = 30.0, 10.0
 Work = list[tuple[int, Call]]  # what one workflow calls, one after the other: 0 for the router's lane, 1 for the dispatcher's
-
-
-def settings(simulators: str) -> Settings:
-    """The settings of the comparison."""
-    return Settings(team=TEAM, llm_base_url=f"{simulators}/v1", llm_model=MODEL, routing=Routing(ask_when_only_one=True))
 
 
 def recorded(simulators: str, workflows: int) -> list[Work]:
     """What the deciders call in order to work so many leads, each lead's calls in their order."""
-    team = [AgentDefinition.model_validate(one) for one in definitions(simulators)]
+    settings, agents = team(simulators)
     found = []
     for number in range(workflows):
-        simulation, work = Simulation(settings(simulators), team, agent, model), Work()
-        simulation.write(simulation.settings.topics.messages, orjson.dumps(lead(number)))
+        simulation, work = Simulation(settings, agents, agent, model), Work()
+        simulation.write(settings.topics.messages, orjson.dumps(lead(number)))
         while _stepped(simulation, work):
             pass
         found.append(work)
@@ -78,8 +69,8 @@ class Lanes:
 
     def __init__(self, simulators: str) -> None:
         self._pipes = [os.pipe(), os.pipe()]
-        made = settings(simulators)
-        performers: list[Performer] = [RoutePerformer(made), AgentPerformer(made)]
+        settings, _ = team(simulators)
+        performers: list[Performer] = [RoutePerformer(settings), AgentPerformer(settings)]
         self._lanes = [Lane(one, 1000, writer, rings=True) for one, (_, writer) in zip(performers, self._pipes, strict=True)]
 
     def work(self, works: Iterable[Work], at_once: int) -> None:
@@ -165,19 +156,11 @@ def _timed(run: Callable[[], None], clock_s: Callable[[], float], workflows: int
 
 def measured(workflows: int, at_once: int, runs: int, folder: Path) -> dict[str, list[float]]:
     """Both, against simulators that are started for it; their log is put into `folder`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     ours, theirs = cores()
-    server = Child([sys.executable, "-m", "bench.simulators", "--port", str(port)], folder / "simulators.log", theirs, os.environ)
-    try:
-        server.wait_ready(_READY_S)
-        at = f"http://127.0.0.1:{port}"
+    with pinned(theirs), simulators_up(folder) as (at, _):
         works = recorded(at, workflows)
         with pinned(ours):
             return {"acted": acted(at, works, at_once, runs), "bare": bare(at, workflows, at_once, runs)}
-    finally:
-        server.stop(_STOP_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
