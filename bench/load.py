@@ -108,13 +108,15 @@ class Target:
 class Phase:
     """How long a phase warms up and is measured, in seconds; `at_window` is called when the window opens and when it closes.
 
-    With `longest_warm_s` a closed loop goes on to warm up until the system gets hardly faster any more, or for so long.
+    With `longest_warm_s` a closed loop goes on to warm up until the system gets hardly faster any more and `settled`, which is asked
+    after each spell, says that it is done with itself, too; or for so long.
     """
 
     warm_s: float
     seconds: float
     at_window: Callable[[], None]
     longest_warm_s: float = 0.0
+    settled: Callable[[], bool] = lambda: True
 
 
 async def open_loop(target: Target, phase: Phase, rate: float, first: int, seed: int) -> Sent:
@@ -164,6 +166,7 @@ class _Warming:
         self._phase, self._began = phase, began
         self._rates: list[float] = []
         self._spell = (began, 0)
+        self._settled = False
 
     def over(self, now: float, ended: int) -> bool:
         """Whether it is time to measure; `ended` workflows have ended so far."""
@@ -171,8 +174,9 @@ class _Warming:
         if now - since >= SPELL_S:
             self._rates.append((ended - before) / (now - since))
             self._spell = (now, ended)
+            self._settled = self._phase.settled() and steady(self._rates)
         warm_s = now - self._began
-        return warm_s >= self._phase.warm_s and (warm_s >= self._phase.longest_warm_s or steady(self._rates))
+        return warm_s >= self._phase.warm_s and (warm_s >= self._phase.longest_warm_s or self._settled)
 
 
 async def _marked(phase: Phase, sent: Sent) -> None:

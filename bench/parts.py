@@ -14,12 +14,13 @@ PROCESSES = {  # a word of the command line, and what that process is
     "kafka.Kafka": "Kafka",
     "loopwright.edges.platform.supervisor": "supervisor",
 }
+COMPILERS = ("C1 Compiler", "C2 Compiler")
 THREADS = {  # how the name of a thread begins, of which Linux keeps 15 characters, and what it does
     ("route", "dispatch"): "deciding, state, calls",
     ("Source: ",): "reading records apart",
     ("Source Data Fet",): "fetching from Kafka",
     ("kafka-producer",): "writing to Kafka",
-    ("C1 Compiler", "C2 Compiler"): "compiling",
+    COMPILERS: "compiling",
     ("GC ", "G1 ", "VM Thread"): "collecting garbage",
 }
 OTHER = "the rest"
@@ -48,6 +49,16 @@ def used_s(processes: Iterable[psutil.Process]) -> dict[str, float]:
             for thread in one.threads():
                 found[f"{name}: {what_does(_called(one.pid, thread.id))}"] += thread.user_time + thread.system_time
     return dict(found)
+
+
+def compiling_s(processes: Iterable[psutil.Process]) -> float:
+    """CPU seconds that the compilers of these processes' JVMs have used so far; those of other processes are not known."""
+    found = 0.0
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            compilers = [thread for thread in one.threads() if _called(one.pid, thread.id).startswith(COMPILERS)]
+            found += sum(thread.user_time + thread.system_time for thread in compilers)
+    return found
 
 
 def per_hop_ms(before: Mapping[str, float], after: Mapping[str, float], hops: float) -> dict[str, float]:

@@ -27,6 +27,7 @@ OUT = Path(".loopwright") / "bench"
 READY_S, STOP_S, SIMULATORS_S = 300.0, 60.0, 15.0
 CACHE = "LOOPWRIGHT_CACHE"
 PART = "cpu_ms_per_hop of "
+RESTING = 0.05  # compilers that take less than this share of a core have come to what is hot
 SECOND_PHASE = 1_000_000  # its first lead: no lead comes twice
 
 
@@ -34,13 +35,13 @@ SECOND_PHASE = 1_000_000  # its first lead: no lead comes twice
 class Course:
     """How a turn goes: seconds of each phase, workflows open in the one, workflows per second in the other; how long the last may take.
 
-    The first phase warms up until the system gets hardly faster, within its bounds.
+    The first phase warms up until the system gets hardly faster and its compilers rest, within its bounds.
     """
 
-    throughput_warm_s: float = 40.0  # a JVM that has one core still compiles then, and looks steady long before
-    throughput_longest_warm_s: float = 50.0
+    throughput_warm_s: float = 40.0
+    throughput_longest_warm_s: float = 150.0  # a JVM that has one core compiles for a minute and a half, and looks steady long before
     throughput_s: float = 10.0
-    latency_warm_s: float = 4.0
+    latency_warm_s: float = 10.0
     latency_s: float = 20.0
     open_workflows: int = 100
     rate: float = 20.0
@@ -119,7 +120,7 @@ async def _throughput(found: Turn, course: Course, target: Target, beside: Child
     """With answers at once: hops per second, CPU per hop, how busy the core of the system and the simulators were."""
     meter = _Meter(beside)
     await target.reset(ZERO, found.repeat)
-    phase = Phase(course.throughput_warm_s, course.throughput_s, meter.read, course.throughput_longest_warm_s)
+    phase = Phase(course.throughput_warm_s, course.throughput_s, meter.read, course.throughput_longest_warm_s, meter.compilers_rest)
     began = time.monotonic_ns()
     sent = await closed_loop(target, phase, course.open_workflows, first=1)
     found.figures["warmed_s"] = (sent.since - began) / 1e9
@@ -168,6 +169,7 @@ class _Meter:
         self._system: list[float] = []
         self._parts: list[dict[str, float]] = []
         self._simulators: list[float] = []
+        self._compiling = (time.monotonic(), 0.0)
 
     def processes(self) -> Any:
         """The processes of the system under test."""
@@ -179,6 +181,12 @@ class _Meter:
         self._system.append(cpu_s(processes))
         self._parts.append(parts.used_s(processes))
         self._simulators.append(cpu_s(tree(self._beside.pid)))
+
+    def compilers_rest(self) -> bool:
+        """Whether the system's JVMs, where it has any, have compiled hardly anything since this was asked last."""
+        since, before = self._compiling
+        self._compiling = (time.monotonic(), parts.compiling_s(self.processes()))
+        return self._compiling[1] - before < RESTING * (self._compiling[0] - since)
 
     def of_parts(self, hops: float) -> dict[str, float]:
         """CPU ms per hop of each part of the system."""

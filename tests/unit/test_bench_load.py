@@ -51,6 +51,11 @@ def test_a_system_warms_up_until_it_gets_hardly_faster_or_the_time_is_over(monke
     began = time.monotonic_ns()
     sent = asyncio.run(closed_loop(settled, Phase(0.01, 0.02, lambda: None, longest_warm_s=30), 7, first=1))
     assert 0.09 <= (sent.since - began) / 1e9 < 15  # three spells at the least
+    compiling = iter([False] * 9)
+    began = time.monotonic_ns()
+    once_settled = Phase(0.01, 0.02, lambda: None, longest_warm_s=30, settled=lambda: next(compiling, True))
+    sent = asyncio.run(closed_loop(settled, once_settled, 7, first=1))
+    assert 0.3 <= (sent.since - began) / 1e9 < 15  # nine spells in which it was not, and the one in which it was
     monkeypatch.setattr(load, "steady", lambda _: False)
     began = time.monotonic_ns()
     sent = asyncio.run(closed_loop(settled, Phase(0.01, 0.02, lambda: None, longest_warm_s=0.4), 7, first=1))

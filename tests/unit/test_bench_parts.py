@@ -3,11 +3,12 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from bench.parts import OTHER, per_hop_ms, used_s, what_does, what_is
+from bench.parts import OTHER, compiling_s, per_hop_ms, used_s, what_does, what_is
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,23 @@ def test_the_threads_of_a_task_manager_are_read_each_for_itself(monkeypatch: pyt
     found = used_s([here])
     assert set(found) == {f"TaskManager: {OTHER}"}
     assert sum(found.values()) == pytest.approx(sum(os.times()[:2]), rel=0.5)
+
+
+def test_what_compilers_use_is_told_by_their_threads() -> None:
+    here, named, ended = psutil.Process(), threading.Event(), threading.Event()
+
+    def compiler() -> None:
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text("C2 CompilerThre")
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
+            pass
+        named.set()
+        ended.wait(60)
+
+    assert compiling_s([here]) == 0
+    thread = threading.Thread(target=compiler, daemon=True)
+    thread.start()
+    assert named.wait(60)
+    assert 0.1 <= compiling_s([here]) <= 0.4
+    ended.set()
+    thread.join()
