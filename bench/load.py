@@ -108,8 +108,8 @@ class Target:
 class Phase:
     """How long a phase warms up and is measured, in seconds; `at_window` is called when the window opens and when it closes.
 
-    With `longest_warm_s` a closed loop goes on to warm up until the system gets hardly faster any more and `settled`, which is asked
-    after each spell, says that it is done with itself, too; or for so long.
+    With `longest_warm_s` it goes on to warm up until `settled`, which is asked after each spell, says that the system is done with itself,
+    and, in a closed loop, it gets hardly faster any more; or for so long.
     """
 
     warm_s: float
@@ -122,17 +122,20 @@ class Phase:
 async def open_loop(target: Target, phase: Phase, rate: float, first: int, seed: int) -> Sent:
     """Poisson arrivals at `rate` workflows per second, with the leads from `first` on. Raises Unusable."""
     sent, tasks, began = Sent(), set[asyncio.Task[None]](), time.monotonic_ns()
-    sent.since, sent.until = (began + int(s * 1e9) for s in (phase.warm_s, phase.warm_s + phase.seconds))
-    marks = asyncio.create_task(_marked(phase, sent))
-    for number, at_s in enumerate(arrivals(rate, phase.warm_s + phase.seconds, seed), first):
+    warming, marks = _Warming(phase, began / 1e9), None
+    for number, at_s in enumerate(arrivals(rate, max(phase.warm_s, phase.longest_warm_s) + phase.seconds, seed), first):
         due = began + int(at_s * 1e9)
         await asyncio.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
+        if marks is None and warming.over(due / 1e9):
+            marks = _window(sent, due, phase)
+        if marks is not None and due >= sent.until:
+            break
         sent.due[number] = due
         task = asyncio.create_task(target.start(number, sent))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         _check(sent)
-    await marks
+    await (marks or _window(sent, time.monotonic_ns(), phase))
     await asyncio.gather(*tasks)
     return sent
 
@@ -151,9 +154,7 @@ async def closed_loop(target: Target, phase: Phase, open_workflows: int, first: 
         ended = await target.ended(ended)
         _check(sent)
         if marks is None and warming.over(time.monotonic(), ended):
-            sent.since = time.monotonic_ns()
-            sent.until = sent.since + int(phase.seconds * 1e9)
-            marks = asyncio.create_task(_marked(phase, sent))
+            marks = _window(sent, time.monotonic_ns(), phase)
     await marks
     await asyncio.gather(*tasks)
     return sent
@@ -168,15 +169,21 @@ class _Warming:
         self._spell = (began, 0)
         self._settled = False
 
-    def over(self, now: float, ended: int) -> bool:
-        """Whether it is time to measure; `ended` workflows have ended so far."""
+    def over(self, now: float, ended: int | None = None) -> bool:
+        """Whether it is time to measure; `ended` workflows have ended so far, where their number is the system's doing."""
         since, before = self._spell
         if now - since >= SPELL_S:
-            self._rates.append((ended - before) / (now - since))
-            self._spell = (now, ended)
-            self._settled = self._phase.settled() and steady(self._rates)
+            self._rates.append(((ended or 0) - before) / (now - since))
+            self._spell = (now, ended or 0)
+            self._settled = self._phase.settled() and (ended is None or steady(self._rates))
         warm_s = now - self._began
         return warm_s >= self._phase.warm_s and (warm_s >= self._phase.longest_warm_s or self._settled)
+
+
+def _window(sent: Sent, since: int, phase: Phase) -> asyncio.Task[None]:
+    """Open the window of what is measured."""
+    sent.since, sent.until = since, since + int(phase.seconds * 1e9)
+    return asyncio.create_task(_marked(phase, sent))
 
 
 async def _marked(phase: Phase, sent: Sent) -> None:

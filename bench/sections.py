@@ -121,7 +121,8 @@ def _run(raw: Raw, turns: Sequence[Turn]) -> str:
         f"- {repeats} repeat{'' if repeats == 1 else 's'} of {len(spreads(turns))} systems.",
         f"- Hops per second: {course['throughput_s']:g} s after {course['throughput_warm_s']:g} to "
         f"{course['throughput_longest_warm_s']:g} s of warm-up. Latency: "
-        f"{course['latency_s']:g} s after {course['latency_warm_s']:g} s, {course['rate']:g} workflows per second.",
+        f"{course['latency_s']:g} s after {course['latency_warm_s']:g} to {course['latency_longest_warm_s']:g} s, "
+        f"{course['rate']:g} workflows per second.",
         f"- {_cores(pins, turns)}",
     ]
     lines += [f"- The simulators kept at most {max(busy):.0%} of their core busy while hops per second were measured."] if busy else []

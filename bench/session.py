@@ -27,7 +27,7 @@ OUT = Path(".loopwright") / "bench"
 READY_S, STOP_S, SIMULATORS_S = 300.0, 60.0, 15.0
 CACHE = "LOOPWRIGHT_CACHE"
 PART = "cpu_ms_per_hop of "
-RESTING = 0.05  # compilers that take less than this share of a core have come to what is hot
+RESTING = 0.02  # compilers that take less than this share of a core have come to what is hot
 SECOND_PHASE = 1_000_000  # its first lead: no lead comes twice
 
 
@@ -35,20 +35,23 @@ SECOND_PHASE = 1_000_000  # its first lead: no lead comes twice
 class Course:
     """How a turn goes: seconds of each phase, workflows open in the one, workflows per second in the other; how long the last may take.
 
-    The first phase warms up until the system gets hardly faster and its compilers rest, within its bounds.
+    Each phase warms up until the system's compilers rest, the first also until it gets hardly faster, within its bounds.
     """
 
     throughput_warm_s: float = 40.0
     throughput_longest_warm_s: float = 150.0  # a JVM that has one core compiles for a minute and a half, and looks steady long before
     throughput_s: float = 10.0
     latency_warm_s: float = 10.0
+    latency_longest_warm_s: float = 60.0
     latency_s: float = 20.0
     open_workflows: int = 100
     rate: float = 20.0
     drain_s: float = 10.0
 
 
-QUICK = Course(throughput_warm_s=6, throughput_longest_warm_s=18, throughput_s=6, latency_warm_s=3, latency_s=12, drain_s=8)
+QUICK = Course(
+    throughput_warm_s=6, throughput_longest_warm_s=18, throughput_s=6, latency_warm_s=3, latency_longest_warm_s=3, latency_s=12, drain_s=8
+)
 
 
 @dataclass
@@ -138,12 +141,14 @@ async def _latency(found: Turn, course: Course, target: Target, beside: Child) -
     """With answers that take their time: added ms of each hop; figures of this phase begin with `latency_`."""
     meter, before = _Meter(beside), await target.done()
     await target.reset(LOGNORMAL, found.repeat)
-    phase = Phase(course.latency_warm_s, course.latency_s, meter.read)
+    phase = Phase(course.latency_warm_s, course.latency_s, meter.read, course.latency_longest_warm_s, meter.compilers_rest)
+    began = time.monotonic_ns()
     sent = await open_loop(target, phase, course.rate, SECOND_PHASE, found.repeat)
     await target.all_ended(sent.taken, course.drain_s)
     log = await target.log()
     got = measure.latencies(log, sent.due, sent.since, sent.until)
     hops = measure.hops_per_s(log, sent.since, sent.until) * course.latency_s
+    found.figures["latency_warmed_s"] = (sent.since - began) / 1e9
     found.distribution_ms = measure.quantiles(got.added_ms)
     figures = {f"added_p{percent}_ms": measure.percentile(got.added_ms, percent) for percent in (50, 90, 99)}
     busy = {**meter.per_hop(hops, course.latency_s), **meter.of_parts(hops)}

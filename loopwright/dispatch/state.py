@@ -54,7 +54,9 @@ _NEW = DispatchState()
 
 
 def dump(state: DispatchState) -> bytes:
-    """The state as JSON, with its version."""
+    """The state as JSON, with its version; where nothing is under way, what the next decision and late replies are held against."""
+    if not state.branches:
+        return orjson.dumps({"v": STATE_VERSION, "hop": state.hop, "forget_ms": state.forget_ms})
     return orjson.dumps({"v": STATE_VERSION, **state.__dict__})  # in the order of the fields; orjson writes the branches in it
 
 

@@ -27,7 +27,7 @@ from loopwright.settings import Settings
 from loopwright.step import Call, Emit, Step
 from loopwright.workflow.fold import EARLY, Applied, Contradiction, fold
 from loopwright.workflow.result import result_of
-from loopwright.workflow.state import WorkflowState, from_json, to_json
+from loopwright.workflow.state import WorkflowState, from_json, remembered, to_json
 from loopwright.workflow.transitions import ENDED, OPEN, Event, Phase, after
 
 SOURCE = "/loopwright/route"
@@ -255,4 +255,6 @@ def _load(state: bytes | None) -> tuple[WorkflowState | None, Question | None]:
 
 
 def _dump(state: WorkflowState, question: Question | None) -> bytes:
+    if state.phase in ENDED:
+        return orjson.dumps(remembered(state))
     return orjson.dumps({**to_json(state), "question": question} if question else to_json(state))

@@ -85,6 +85,15 @@ def to_json(state: WorkflowState) -> dict[str, Any]:
     }
 
 
+_REMEMBERED = ("workflow", "team", "phase", "hop", "started_ms", "deadline_ms", "ended_ms", "start_hash")
+
+
+def remembered(state: WorkflowState) -> dict[str, Any]:
+    """What is kept of a workflow that has ended, as plain JSON values: all that the fold looks at when something comes late, comes again,
+    or sets it back. The rest stands in the log."""
+    return {"v": STATE_VERSION, **{name: getattr(state, name) for name in _REMEMBERED}}
+
+
 def from_json(body: dict[str, Any]) -> WorkflowState:
     """The state in `body`, of this version or an older one. A field that an older version lacks gets its default."""
     values = {name: value for name, value in body.items() if name in _NAMES}

@@ -66,10 +66,25 @@ def test_workflows_arrive_when_they_are_due_whether_or_not_the_last_was_taken() 
     played, marks = Played(), list[int]()
     target: Any = played
     sent = asyncio.run(open_loop(target, phase(marks), 200, first=1000, seed=3))
-    expected = arrivals(200, 0.12, 3)
-    began = sent.since - 20_000_000
+    expected = list(arrivals(200, 0.12, 3))
+    first = next(at for at in expected if at >= 0.02)
+    began = sent.since - int(first * 1e9)
     assert list(sent.due) == list(range(1000, 1000 + len(expected)))
     assert [round((due - began) / 1e9, 6) for due in sent.due.values()] == [round(at, 6) for at in expected]
+    assert sent.until - sent.since == 100_000_000
+    assert len(marks) == 2
+
+
+def test_arrivals_go_on_until_the_system_is_settled_and_the_window_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "SPELL_S", 0.03)
+    compiling, marks, played = iter([False] * 5), list[int](), Played()
+    target: Any = played
+    settled = Phase(0.01, 0.05, lambda: marks.append(1), longest_warm_s=30, settled=lambda: next(compiling, True))
+    sent = asyncio.run(open_loop(target, settled, 200, first=1, seed=3))
+    expected = list(arrivals(200, 30.05, 3))
+    since = (sent.since - sent.due[1]) / 1e9 + expected[0]
+    assert 0.18 <= since < 15  # five spells in which it was not, and the one in which it was
+    assert len(sent.due) == sum(at < since + 0.05 for at in expected)
     assert len(marks) == 2
 
 

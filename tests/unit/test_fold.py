@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loopwright import schemas
@@ -12,7 +12,8 @@ from loopwright.message import Message
 from loopwright.settings import Limits
 from loopwright.workflow.document import fingerprint, merge_patch
 from loopwright.workflow.fold import Applied, Contradiction, Folded, Ignored, fold
-from loopwright.workflow.state import WorkflowState, from_json, to_json
+from loopwright.workflow.resumption import restored as restored_from
+from loopwright.workflow.state import WorkflowState, from_json, remembered, to_json
 from loopwright.workflow.transitions import ENDED, TRANSITIONS, Event, Phase, after
 
 LIMITS = Limits()
@@ -165,6 +166,24 @@ def test_any_order_of_records_moves_only_along_the_table_and_an_end_is_final(sai
             assert folded.state.hop >= state.hop
             state = folded.state
         assert from_json(to_json(state)) == state
+
+
+def restored(hop: int, start_hash: str) -> Message:
+    first = run(started())
+    return message(schemas.RESUMED, hop, restored={**restored_from(first, first, first, hop, {}), "start_hash": start_hash})
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=12), st.sampled_from([started(), started(team="other"), *EVENTS]), st.integers(1, 30))
+def test_what_is_remembered_of_an_end_gives_whatever_comes_the_same_answer(said: list[Message], late: Message, hop: int) -> None:
+    state = run(started())
+    for one in said:
+        folded = step(state, one)
+        state = folded.state if isinstance(folded, Applied) else state
+    assume(state.phase in ENDED)
+    kept = from_json(remembered(state))
+    assert len(str(remembered(state))) < 300
+    for one in (late, restored(hop, state.start_hash), restored(hop, "another")):
+        assert step(kept, one) == step(state, one)
 
 
 def test_a_state_of_an_older_version_gets_defaults_for_what_it_lacks() -> None:
