@@ -1,4 +1,4 @@
-"""`loopwright schedule`: the process that starts workflows by the clock. The local platform runs it as `python -m loopwright.cli.schedule`."""
+"""`loopwright schedule`: what starts workflows by the clock. The local platform runs it as `python -m loopwright.cli.schedule`."""
 
 import argparse
 import asyncio

@@ -17,7 +17,7 @@ from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.entrance import LiveEntrance
 from loopwright.edges.topics import topic_specs
-from loopwright.errors import LoopwrightError
+from loopwright.errors import LoopwrightError, Unreachable
 from loopwright.message import Message, emitted
 from loopwright.settings import Settings
 from loopwright.sources.definition import Schedule, Sources
@@ -140,10 +140,10 @@ class Scheduler:
             self._failed(_NOTES, error)
             return
         self._faults.pop(_NOTES, None)
-        failed = {turn.schedule.name for turn in turns if not self._take(turn)}
-        since |= {turn.schedule.name: turn.until_ms for turn in turns if turn.schedule.name not in failed}
+        left = self._take_all(turns)
+        since |= {turn.schedule.name: turn.until_ms for turn in turns if turn.schedule.name not in left}
         for schedule in ripe:
-            if schedule.name not in failed:
+            if schedule.name not in left:
                 self._next[schedule.name] = next_ms(schedule, max(since[schedule.name], now_ms))
 
     def _turns(self, ripe: Sequence[Schedule], now_ms: int) -> tuple[dict[str, int], list[Turn]]:
@@ -155,24 +155,33 @@ class Scheduler:
             turns = due(ripe, self._since, now_ms)
         return self._since, turns
 
-    def _take(self, turn: Turn) -> bool:
-        """Whether the turn was done and noted."""
-        name, fault = turn.schedule.name, f"{turn.schedule.name} cannot be started"
-        try:
-            if turn.starts:
-                self._book.start([scheduled(turn.schedule, at_ms) for at_ms in turn.starts])
-            self._book.note(name, turn.until_ms)
-        except LoopwrightError as error:
-            self._failed(fault, error)
-            return False
-        self._faults.pop(fault, None)
+    def _take_all(self, turns: Sequence[Turn]) -> set[str]:
+        """Do the turns; the names of the schedules for which that failed. Where Kafka does not answer, no further one is tried."""
+        left = {turn.schedule.name for turn in turns}
+        for turn in turns:
+            fault = f"{turn.schedule.name} cannot be started"
+            try:
+                self._take(turn)
+            except LoopwrightError as error:
+                self._failed(fault, error)
+                if isinstance(error, Unreachable):
+                    break
+            else:
+                self._faults.pop(fault, None)
+                left.discard(turn.schedule.name)
+        return left
+
+    def _take(self, turn: Turn) -> None:
+        name = turn.schedule.name
+        if turn.starts:
+            self._book.start([scheduled(turn.schedule, at_ms) for at_ms in turn.starts])
+        self._book.note(name, turn.until_ms)
         for at_ms in turn.starts:
             log.info("%s: started for %s", name, shown(at_ms))
         if turn.left_out:
             log.warning("%s: %d of %d missed times start nothing (missed: %s)", name, turn.left_out, turn.missed, turn.schedule.missed)
         elif not turn.starts:
             log.info("%s: counts from %s on", name, shown(turn.until_ms))
-        return True
 
     def _failed(self, what: str, error: LoopwrightError) -> None:
         if self._faults.get(what) != str(error):

@@ -54,7 +54,7 @@ class SecretsFile:
         return tuple(hmac.digest(key_bytes(common), name.encode(), "sha256") for common in self.texts(CALLBACK))
 
     def signing_keys(self, name: str) -> tuple[bytes, ...]:
-        """The keys that the secret `name` stands for, the newest first. Raises InvalidSettings where there is none, or one that is no key."""
+        """The keys that the secret `name` stands for, the newest first. Raises InvalidSettings where there is none or one is no key."""
         what, values = "the signing secret cannot be used", self.texts(name)
         if not values:
             why = f"there is no secret {name!r} in {self.path}"

@@ -189,7 +189,7 @@ class AgentDefinition(Part):
 
 
 def problem(found: Any, what: str = "an agent definition") -> str:
-    """One of pydantic's errors in a line: the field, the offending value (80 letters of it), and what is wrong. `what` is what has the field."""
+    """One of pydantic's errors in a line: the field of `what`, the offending value (80 letters of it), and what is wrong."""
     field = ".".join(map(str, found["loc"])) or "the definition"
     message = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "missing":

@@ -46,7 +46,7 @@ Json = Annotated[dict[str, Any], AfterValidator(_json)]
 
 
 class Source(Part):
-    """What all sources have: the workflows' team (None: the default one), tenant (None: none) and the actions that they allow (None: all)."""
+    """What all sources have: the workflows' team (None: the default one), tenant (None: none) and the actions allowed (None: all)."""
 
     name: SourceName
     team: Name | None = None

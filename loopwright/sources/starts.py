@@ -1,4 +1,4 @@
-"""The records by which sources start workflows. Everything in them follows from the definition and the event: the same start is the same record."""
+"""The records by which sources start workflows. All in them follows from definition and event: the same start is the same record."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

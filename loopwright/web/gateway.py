@@ -1,4 +1,4 @@
-"""The gateway: `python -m loopwright.web.gateway --port 8800`. Lead form, starts, webhooks, callbacks and progress of agents, into Kafka."""
+"""The gateway: `python -m loopwright.web.gateway --port 8800`. Lead form, starts, webhooks, agents' callbacks and progress, into Kafka."""
 
 import argparse
 import hashlib

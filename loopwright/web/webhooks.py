@@ -1,6 +1,7 @@
 """Webhooks: what an outside system POSTs becomes the start of a workflow. Signed by Standard Webhooks, mapped as its definition says.
 
-A delivery that comes again, here or at another gateway, gives the same workflow id: the job drops the second start. Nothing of it is kept here.
+A delivery that comes again, here or at another gateway, gives the same workflow id, and the job drops the second start: nothing of it is
+kept here.
 """
 
 import math

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.edges.private_file import Reloaded
 from loopwright.edges.schedules import RETRY_MS, Scheduler, latest, note_in, note_of, shown
-from loopwright.errors import Unreachable
+from loopwright.errors import InvalidSettings, Unreachable
 from loopwright.message import Message, encode
 from loopwright.sources.definition import Schedule, Sources
 from loopwright.sources.loading import load_sources
@@ -171,7 +171,8 @@ def test_without_its_notes_it_starts_nothing() -> None:
 def test_a_schedule_that_cannot_be_started_holds_up_no_other() -> None:
     class Picky(Book):
         def start(self, messages: Sequence[Message]) -> None:
-            self.away = {"start"} if messages[0].workflow.startswith("bad") else set()
+            if messages[0].workflow.startswith("bad"):
+                raise InvalidSettings("sensitive fields cannot be encrypted", "there are no keys", "set LOOPWRIGHT_KEYS_FILE")
             super().start(messages)
 
     shelf = Shelf()
@@ -179,6 +180,20 @@ def test_a_schedule_that_cannot_be_started_holds_up_no_other() -> None:
     for now in (NOON, NOON + HOUR, NOON + 2 * HOUR):
         one.look(now)
     assert workflows(shelf) == hours(13, 14)
+    assert one.state()["faults"] == ["bad cannot be started"]
+
+
+def test_where_kafka_does_not_answer_it_is_waited_for_once_and_not_for_each_schedule() -> None:
+    shelf = Shelf()
+    book = shelf.book()
+    one = scheduler(shelf, *(schedule(f"s{number}") for number in range(9)), book=book)
+    one.look(NOON)
+    book.away = {"start"}
+    one.look(NOON + HOUR)
+    assert one.state()["faults"] == ["s0 cannot be started"]
+    book.away = set()
+    one.look(NOON + HOUR + RETRY_MS)
+    assert sorted(workflows(shelf)) == [f"s{number}:2026-01-01T13:00:00Z" for number in range(9)]
 
 
 def test_a_file_that_changes_takes_effect_and_one_that_is_wrong_changes_nothing(tmp_path: Path) -> None:
@@ -247,6 +262,14 @@ def test_whatever_befalls_two_of_them_each_time_is_started_under_one_id_and_no_o
 
 def test_a_note_is_read_as_it_was_written_and_anything_else_is_none() -> None:
     assert note_in(Record("t", 0, 0, 0, b"x", note_of("nightly", NOON + 1))) == ("nightly", NOON + 1)
-    for value in (None, b"", b"[]", b"{", b'{"schedule": "x"}', orjson.dumps({"schedule": "x", "until": 5}), b'{"schedule": "x", "until": "soon"}'):
+    for value in (
+        None,
+        b"",
+        b"[]",
+        b"{",
+        b'{"schedule": "x"}',
+        orjson.dumps({"schedule": "x", "until": 5}),
+        b'{"schedule": "x", "until": "soon"}',
+    ):
         assert note_in(Record("t", 0, 0, 0, b"x", value)) is None
     assert latest([("a", 2), ("b", 1), ("a", 1)]) == {"a": 2, "b": 1}

@@ -46,7 +46,13 @@ def test_sources_are_read_with_their_defaults(tmp_path: Path) -> None:
     sources = load_sources(written(tmp_path, GOOD))
     orders, plain = sources.webhooks["orders"], sources.webhooks["plain"]
     assert (orders.team, orders.tenant, orders.actions, orders.rate) == ("sales", "acme", ("crm.write",), Rate(per_second=10, burst=20))
-    assert (orders.secret_name, plain.secret_name, plain.team, plain.actions, plain.document) == ("webhook/orders", "webhook/plain", None, None, "")
+    assert (orders.secret_name, plain.secret_name, plain.team, plain.actions, plain.document) == (
+        "webhook/orders",
+        "webhook/plain",
+        None,
+        None,
+        "",
+    )
     nightly = sources.schedules["nightly-report"]
     assert (nightly.cron, nightly.zone, nightly.missed_within_ms) == ("0 2 * * MON-FRI", "Europe/Berlin", 3 * 3_600_000)
     assert nightly.document == {"day": "${date}", "since": "2026-01-01"}
@@ -93,7 +99,7 @@ def test_everything_wrong_is_said_at_once_with_its_line_and_what_to_do(tmp_path:
     text = complaint(written(tmp_path, WRONG))
     for expected in (
         "sources.yaml:2: Orders.name: 'Orders'",
-        "sources.yaml:4: leads.secrets: is not a field of a webhook; known fields: actions, constants, document, fields, rate, secret, team",
+        "sources.yaml:4: leads.secrets: is not a field of a webhook; known fields: actions, constants, document, fields, rate, secret",
         "sources.yaml:5: leads.document: 'data' is not a JSON pointer; write it as in /data/customer/email",
         "sources.yaml:6: leads.rate.per_second: 0",
         "sources.yaml:7: two: the definition",

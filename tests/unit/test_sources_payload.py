@@ -22,7 +22,10 @@ from loopwright.testing.simulation import Simulation, always
 from tests.unit.sdr_team import LEAD, answering, model_says, sdr_team
 
 SETTINGS = Settings(llm_base_url="http://model/v1")
-PAYLOAD = {"type": "order.created", "data": {"number": 4711, "customer": {"email": "zoe@example.com"}, "lines": [{"sku": "a/b"}], "a~b": None}}
+PAYLOAD = {
+    "type": "order.created",
+    "data": {"number": 4711, "customer": {"email": "zoe@example.com"}, "lines": [{"sku": "a/b"}], "a~b": None},
+}
 NAMES = st.text(max_size=5) | st.sampled_from(["~", "/", "~1", "0", ""])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -47,19 +50,18 @@ def test_every_place_of_a_value_has_a_pointer_that_finds_it(value: Any) -> None:
         assert resolve(value, pointer) is found
 
 
-@given(JSON, st.text(max_size=12).map(lambda text: f"/{text}"))
+@given(JSON, st.text("~/01ab", max_size=6).map(lambda text: f"/{text.replace('~', '~0')}"))
 def test_a_pointer_finds_something_or_says_where_the_way_ends(value: Any, pointer: str) -> None:
-    try:
-        found = resolve(value, pointer)
-    except LookupError as error:
-        assert str(error)
+    if any(pointer == place for place, _ in places(value)):
+        assert any(resolve(value, pointer) is other for _, other in places(value))
     else:
-        assert any(found is other for _, other in places(value)), "nothing is found that is not there"
+        with pytest.raises(LookupError, match="there is no "):
+            resolve(value, pointer)
 
 
 @pytest.mark.parametrize("pointer", ["data", "data/x", "/a~b", "/~", "/~2", "$.data"])
 def test_what_is_no_pointer_is_refused(pointer: str) -> None:
-    with pytest.raises(ValueError, match="pointer|~"):
+    with pytest.raises(ValueError, match=r"is not a JSON pointer|has a ~ in it"):
         check_pointer(pointer)
 
 
@@ -150,7 +152,11 @@ def read(message: Message) -> Message:
 
 
 def test_what_sources_write_is_what_the_job_reads() -> None:
-    for message in (scheduled(nightly(), 0), delivered(webhook(), PAYLOAD, "!" * 256, 5), delivered(webhook(workflow="/id"), {"id": "x" * 128}, "e", 5)):
+    for message in (
+        scheduled(nightly(), 0),
+        delivered(webhook(), PAYLOAD, "!" * 256, 5),
+        delivered(webhook(workflow="/id"), {"id": "x" * 128}, "e", 5),
+    ):
         assert read(message).data == message.data
 
 

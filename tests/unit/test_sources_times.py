@@ -1,5 +1,6 @@
 """When schedules are due: where clocks are set, from wherever one begins to count, and what of missed times is made up for."""
 
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice, pairwise, takewhile
 from typing import Any
@@ -49,7 +50,10 @@ MOMENTS = st.one_of(
 
 
 def test_a_time_that_is_skipped_comes_at_once_after_the_gap_and_once() -> None:
-    assert first(2, "30 2 * * *", "Europe/Berlin", "2026-03-29T00:00:00+01:00") == ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]
+    assert first(2, "30 2 * * *", "Europe/Berlin", "2026-03-29T00:00:00+01:00") == [
+        "2026-03-29T03:00:00+02:00",
+        "2026-03-30T02:30:00+02:00",
+    ]
     assert first(2, "0,30 2 * * *", "Europe/Berlin", "2026-03-29T00:00:00+01:00") == [
         "2026-03-29T03:00:00+02:00",
         "2026-03-30T02:00:00+02:00",
@@ -94,16 +98,14 @@ def test_times_ascend_fall_on_whole_minutes_and_lie_after_the_beginning(cron: st
 
 
 @given(st.text(max_size=30) | CRONS.flatmap(lambda cron: st.permutations(list(cron)).map("".join)))
-def test_any_text_is_an_expression_or_refused_with_a_reason(text: str) -> None:
-    try:
-        cron = check_cron(text)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert next(instants(cron, "UTC", 0), None) is not None
+def test_any_text_is_an_expression_whose_time_comes_or_is_refused(text: str) -> None:
+    with suppress(ValueError):
+        assert next(instants(check_cron(text), "UTC", 0), None) is not None
 
 
-@pytest.mark.parametrize("cron", ["61 * * * *", "* * *", "* * * * * *", "0 0 30 2 *", "* * */20 * 1L", "@daily", "", "1#2/3 * * * L/2", "9" * 300])
+@pytest.mark.parametrize(
+    "cron", ["61 * * * *", "* * *", "* * * * * *", "0 0 30 2 *", "* * */20 * 1L", "@daily", "", "1#2/3 * * * L/2", "9" * 300]
+)
 def test_an_expression_that_says_no_time_is_refused(cron: str) -> None:
     with pytest.raises(ValueError, match=r"fields|is not a cron expression|never comes|longer"):
         check_cron(cron)
@@ -125,7 +127,13 @@ NIGHTS = [ms(f"2026-01-0{day}T02:00:00Z") for day in (2, 3, 4)]
 
 @pytest.mark.parametrize(
     ("missed", "within", "starts"),
-    [("run-once", "96h", NIGHTS[2:]), ("run-all", "96h", NIGHTS), ("run-all", "40h", NIGHTS[1:]), ("run-once", "6h", []), ("skip", "96h", [])],
+    [
+        ("run-once", "96h", NIGHTS[2:]),
+        ("run-all", "96h", NIGHTS),
+        ("run-all", "40h", NIGHTS[1:]),
+        ("run-once", "6h", []),
+        ("skip", "96h", []),
+    ],
 )
 def test_missed_times_are_made_up_for_as_the_schedule_says(missed: str, within: str, starts: list[int]) -> None:
     turns = due([schedule(missed=missed, missed_within=within)], {"s": ms("2026-01-01T02:00:00Z")}, ms("2026-01-04T10:00:00Z"))
@@ -165,7 +173,7 @@ def test_whenever_one_looks_no_time_is_started_twice_and_none_that_was_not_to_co
     for step in steps:
         now += step
         for turn in due([one], known, now):
-            expected = [at_ms for at_ms in takewhile(lambda at: at <= now, instants(cron, zone, known["s"])) if at_ms > now - 12 * HOUR]
+            expected = [at_ms for at_ms in takewhile(now.__ge__, instants(cron, zone, known["s"])) if at_ms > now - 12 * HOUR]
             late = [at_ms for at_ms in expected if now - at_ms > MINUTE]
             assert set(turn.starts) <= set(expected)
             assert (turn.until_ms, turn.missed) == (expected[-1], len(late))
