@@ -6,7 +6,7 @@ from itertools import islice, pairwise, takewhile
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.sources.definition import Schedule
@@ -40,13 +40,18 @@ def field(low: int, high: int) -> st.SearchStrategy[str]:
     )
 
 
+NIGHTLY = st.tuples(field(0, 59), field(0, 3), st.just("* * *")).map(" ".join)  # clocks are set in these hours
 CRONS = st.tuples(field(0, 59), field(0, 23), st.sampled_from(["*", "*", "1", "8", "25", "29"]), st.just("*"), field(0, 6)).map(" ".join)
-MOMENTS = st.one_of(
-    st.integers(ms("2026-01-01T00:00:00Z"), ms("2027-12-31T00:00:00Z")),
-    st.sampled_from([ms(f"2026-{day}T00:00:00Z") for day in ("03-08", "03-29", "04-05", "10-04", "10-25", "11-01")]).flatmap(
-        lambda day: st.integers(day - 6 * HOUR, day + 30 * HOUR)  # round the hours in which clocks are set
-    ),
-)
+YEAR = range(ms("2026-01-01T00:00:00Z"), ms("2027-01-01T00:00:00Z"), HOUR)
+
+
+def clocks_set(zone: str) -> list[int]:
+    return [at_ms for at_ms in YEAR if local_time(at_ms, zone).utcoffset() != local_time(at_ms - HOUR, zone).utcoffset()]
+
+
+SET = [(zone, at_ms) for zone in ZONES for at_ms in clocks_set(zone)]
+ROUND = st.sampled_from(SET).flatmap(lambda one: st.tuples(st.just(one[0]), st.integers(one[1] - 2 * HOUR, one[1] + 3 * HOUR)))
+PLACES = ROUND | st.tuples(st.sampled_from(ZONES), st.integers(YEAR.start, YEAR.stop))  # a zone and a moment
 
 
 def test_a_time_that_is_skipped_comes_at_once_after_the_gap_and_once() -> None:
@@ -79,17 +84,26 @@ def test_a_gap_at_midnight_leaves_out_what_comes_every_so_often_and_puts_off_a_t
     assert first(1, "15 0 * * *", "America/Havana", "2026-03-07T12:00:00Z") == ["2026-03-08T01:00:00-04:00"]
 
 
-@given(CRONS, st.sampled_from(ZONES), MOMENTS, st.integers(0, 3 * DAY), st.integers(0, 3 * DAY))
-def test_the_times_do_not_depend_on_where_one_begins_to_count(cron: str, zone: str, since: int, to_middle: int, to_end: int) -> None:
+@given(NIGHTLY | CRONS, ROUND, st.integers(0, DAY // 4), st.integers(0, 2 * DAY))
+@settings(max_examples=500)
+def test_the_times_do_not_depend_on_where_one_begins_to_count(cron: str, place: tuple[str, int], before: int, after: int) -> None:
+    zone, middle = place
+
     def within(after: int, until: int) -> list[int]:
         return list(takewhile(lambda at_ms: at_ms <= until, instants(cron, zone, after)))
 
-    middle, end = since + to_middle, since + to_middle + to_end
+    since, end = middle - before, middle + after
     assert within(since, middle) + within(middle, end) == within(since, end)
 
 
-@given(CRONS, st.sampled_from(ZONES), MOMENTS)
-def test_times_ascend_fall_on_whole_minutes_and_lie_after_the_beginning(cron: str, zone: str, since: int) -> None:
+def test_clocks_are_set_in_four_of_the_zones() -> None:
+    assert {zone for zone, _ in SET} == {"Europe/Berlin", "America/New_York", "Australia/Sydney", "America/Havana"}
+    assert len(SET) == 8
+
+
+@given(CRONS, PLACES)
+def test_times_ascend_fall_on_whole_minutes_and_lie_after_the_beginning(cron: str, place: tuple[str, int]) -> None:
+    zone, since = place
     found = [since, *islice(instants(cron, zone, since), 20)]
     assert all(one < other for one, other in pairwise(found))
     assert all(at_ms % MINUTE == 0 for at_ms in found[1:])
@@ -160,14 +174,14 @@ def test_no_more_than_a_thousand_are_started_at_once_and_these_are_the_last_ones
 
 @given(
     CRONS,
-    st.sampled_from(ZONES),
-    MOMENTS,
+    PLACES,
     st.sampled_from(["run-once", "run-all", "skip"]),
     st.lists(st.one_of(st.integers(1, 2 * MINUTE), st.integers(1, 30 * HOUR)), max_size=8),
 )
 def test_whenever_one_looks_no_time_is_started_twice_and_none_that_was_not_to_come(
-    cron: str, zone: str, since: int, missed: str, steps: list[int]
+    cron: str, place: tuple[str, int], missed: str, steps: list[int]
 ) -> None:
+    zone, since = place
     one = schedule(cron, zone, missed=missed, missed_within="12h")
     known, now, started = {"s": since}, since, list[int]()
     for step in steps:
