@@ -32,6 +32,7 @@ class Topics(Frozen):
     dead_letters: str = Field("agent-dead-letters", description="What could not be processed, with the original bytes and the reason.")
     progress: str = Field("agent-progress", description="Progress that agents report.")
     audit: str = Field("agent-audit", description="Who was refused what, and why.")
+    schedules: str = Field("workflow-schedules", description="Up to when each schedule was dealt with (compacted).")
 
 
 class Kafka(Frozen):
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
         None, description="Who may start workflows, for which tenant (docs/security.md), mode 0600. Empty: anybody, for none."
     )
     secrets_file: Path | None = Field(None, description="Secrets by name (docs/security.md), mode 0600. Set: callbacks must be signed.")
+    sources_file: Path | None = Field(None, description="Webhooks and schedules that start workflows (docs/sources.md).")
 
     kafka: Kafka = Kafka()
     topics: Topics = Topics()

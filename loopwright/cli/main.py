@@ -12,6 +12,7 @@ import typer
 
 from loopwright.cli.keys import app as keys_app
 from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
+from loopwright.cli.sources import app as sources_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -32,6 +33,7 @@ app.add_typer(agents_app, name="agents")
 dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, trying it again, dropping it.", no_args_is_help=True)
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(keys_app, name="keys")
+app.add_typer(sources_app, name="sources")
 
 
 def _settings() -> "Settings":
@@ -141,6 +143,19 @@ def encrypt(
     from loopwright.cli.keys import encrypt
 
     encrypt(file, team, workflow)
+
+
+@app.command()
+def schedule(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where /health is served.")] = 8802,
+    host: Annotated[str, typer.Option(help="The address that it listens on.")] = "127.0.0.1",
+) -> None:
+    """Start workflows by the schedules of LOOPWRIGHT_SOURCES_FILE, until it is stopped. `up` runs it by itself."""
+    from loopwright.cli.schedule import schedule
+    from loopwright.process_log import log_to_stderr
+
+    log_to_stderr()
+    raise typer.Exit(schedule(_settings(), port, host))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Which parts make up the local platform: the one composition that `up`, `demo`, `down` and `status` share.
 
-Kafka with the product's topics, Flink with the job, the agents, and the gateway. An address in the settings that is not on this machine
-is somebody else's: that part is used and not started.
+Kafka with the product's topics, Flink with the job, the agents, the gateway, and where there are schedules what starts them. An address in
+the settings that is not on this machine is somebody else's: that part is used and not started.
 """
 
 import json
@@ -23,15 +23,16 @@ from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.private_file import write_private
 from loopwright.edges.secrets import CALLBACK, new_key
 from loopwright.edges.topics import topic_specs
-from loopwright.errors import NotFound
+from loopwright.errors import InvalidDefinition, NotFound
 from loopwright.settings import Kafka, Settings
+from loopwright.sources.loading import load_sources
 
 PACKAGE = Path(loopwright.__file__).resolve().parent
 BUNDLE = PACKAGE / "bundle"  # in a wheel jobs/, udfs/, sql/ and agents/ are in here, else beside the package
 ROOT = BUNDLE if BUNDLE.is_dir() else PACKAGE.parent
 LOCAL = ("127.0.0.1", "localhost", "::1")
-AGENTS, GATEWAY = "agents", "gateway"
-MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
+AGENTS, GATEWAY, SCHEDULER = "agents", "gateway", "scheduler"
+MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway", SCHEDULER: "loopwright.cli.schedule"}
 
 
 def stack_config(settings: Settings) -> StackConfig:
@@ -52,7 +53,7 @@ def stack_config(settings: Settings) -> StackConfig:
             settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
         ),
         job=Job(script),
-        services=tuple(_service(name) for name in ours),
+        services=tuple(_service(name) for name in [*ours, *([SCHEDULER] if _has_schedules(settings) else [])]),
         variables=partial(_variables, settings),
         publish=partial(_publish, settings),
         python_paths=tuple(dict.fromkeys((ROOT, PACKAGE.parent))),
@@ -61,6 +62,14 @@ def stack_config(settings: Settings) -> StackConfig:
         quick=settings.platform.quick_start,
         supervisor=settings.platform.supervisor,
     )
+
+
+def _has_schedules(settings: Settings) -> bool:
+    """Whether there are any; also where it cannot be told: `up` then says what is wrong with the file, and `down` and `status` go on."""
+    try:
+        return settings.sources_file is not None and bool(load_sources(settings.sources_file).schedules)
+    except InvalidDefinition:
+        return True
 
 
 def _service(name: str) -> Service:
@@ -75,6 +84,7 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
         "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
         "LOOPWRIGHT_HOME": str(there.home),
         **({"LOOPWRIGHT_KEYS_FILE": str(settings.keys_file.expanduser().resolve())} if settings.keys_file else {}),
+        **({"LOOPWRIGHT_SOURCES_FILE": str(settings.sources_file.expanduser().resolve())} if settings.sources_file else {}),
         **_key_by_file(settings, there.home),
         "LOOPWRIGHT_SECRETS_FILE": str(settings.secrets_file.expanduser().resolve() if settings.secrets_file else own_secrets(there.home)),
     }
@@ -98,6 +108,8 @@ def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:
 
 
 def _publish(settings: Settings, endpoints: Endpoints) -> None:
+    if settings.sources_file is not None:
+        load_sources(settings.sources_file)
     check_access(at(settings, endpoints))
     apply_team(at(settings, endpoints), team_dir(settings))
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
-from loopwright.errors import InvalidSettings
+from loopwright.errors import InvalidSettings, Terminal
 
 log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
@@ -74,7 +74,7 @@ class Reloaded(Generic[T]):
             self._stamp = now
             try:
                 self._value = self._read(self._path)
-            except InvalidSettings as error:
+            except Terminal as error:
                 log.error("%s is not taken over: %s: %s; %s", self._path.name, error.what, error.why, error.remedy)
         return self._value
 

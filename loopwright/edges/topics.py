@@ -12,4 +12,5 @@ def topic_specs(settings: Settings, partitions: int = 4) -> list[TopicSpec]:
     topics = settings.topics
     keyed = [topics.messages, topics.decisions, topics.callbacks, topics.results, topics.dead_letters, topics.progress, topics.audit]
     compacted = LARGE | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
-    return [TopicSpec(name, partitions, config=APPEND_TIME) for name in keyed] + [TopicSpec(topics.definitions, 1, config=compacted)]
+    kept = [topics.definitions, topics.schedules]
+    return [TopicSpec(name, partitions, config=APPEND_TIME) for name in keyed] + [TopicSpec(name, 1, config=compacted) for name in kept]

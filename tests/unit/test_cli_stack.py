@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from loopwright.cli.stack import at, own_secrets, stack_config, team_dir, with_local_ports
 from loopwright.edges.platform.services import Endpoints
 from loopwright.edges.secrets import SecretsFile, key_bytes
+from loopwright.errors import InvalidDefinition
 from loopwright.settings import Settings, read_settings
 
 HERE = Endpoints("127.0.0.1:29092", "http://127.0.0.1:28081", {"agents": "http://127.0.0.1:21801", "gateway": "http://127.0.0.1:21800"})
@@ -28,6 +31,27 @@ def test_agents_that_are_elsewhere_are_used_and_not_started():
     assert [service.name for service in config.services] == ["gateway"]
     where = at(settings(agents_url="https://agents.example/team"), Endpoints("k:1", "f", {"gateway": "http://127.0.0.1:5"}))
     assert (where.agents_url, where.gateway_url) == ("https://agents.example/team", "http://127.0.0.1:5")
+
+
+@pytest.mark.parametrize(
+    ("text", "scheduled"),
+    [
+        ("schedules: {a: {cron: '0 2 * * *', document: {}}}", True),
+        ("webhooks: {a: {}}", False),
+        ("schedules: {a: {cron: nonsense, document: {}}}", True),
+    ],
+)
+def test_what_starts_schedules_is_a_part_where_there_are_some_or_where_it_cannot_be_told(tmp_path, text, scheduled):
+    (tmp_path / "sources.yaml").write_text(text)
+    config = stack_config(settings(home=tmp_path, sources_file=tmp_path / "sources.yaml"))
+    assert [service.name for service in config.services] == ["agents", "gateway", *(["scheduler"] if scheduled else [])]
+    assert config.variables(HERE)["LOOPWRIGHT_SOURCES_FILE"] == str(tmp_path / "sources.yaml")
+
+
+def test_a_sources_file_that_is_wrong_is_refused_before_anything_is_published(tmp_path):
+    (tmp_path / "sources.yaml").write_text("webhooks: 3")
+    with pytest.raises(InvalidDefinition, match=r"sources\.yaml:1: "):
+        stack_config(settings(home=tmp_path, sources_file=tmp_path / "sources.yaml")).publish(HERE)
 
 
 def test_the_ports_of_the_settings_are_tried_first():

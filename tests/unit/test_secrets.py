@@ -56,6 +56,7 @@ def test_a_file_that_others_may_read_is_refused_with_what_to_do(tmp_path, mode):
         "callback: hunter2\n",
         "callback: whsec_hunter2!\n",
         "callback/sdr/x: [hunter2]\n",
+        "webhook/orders: hunter2\n",
         "callback: {hunter2: hunter2}\n",
         "1: hunter2\n",
     ],
@@ -95,6 +96,15 @@ def test_each_agent_has_a_key_of_its_own(tmp_path):
     assert all(len(keys) == 1 and keys[0] != key_bytes(KEY) for keys in derived)
     assert secrets.callback_keys("sdr", "own") == (key_bytes(OTHER), key_bytes(KEY))
     assert SecretsFile(written(tmp_path, "a: b\n")).callback_keys("sdr", "a") == ()
+
+
+def test_a_signing_secret_gives_its_keys_and_one_that_is_none_is_named_without_a_word_of_it(tmp_path):
+    secrets = SecretsFile(written(tmp_path, f"webhook/orders: [{OTHER}, {KEY}]\nshop: hunter2\n"))
+    assert secrets.signing_keys("webhook/orders") == (key_bytes(OTHER), key_bytes(KEY))
+    for name, why in (("shop", "shop is a key of 7 bytes"), ("webhook/plain", "no secret 'webhook/plain'")):
+        with pytest.raises(InvalidSettings, match=why) as caught:
+            secrets.signing_keys(name)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_what_is_no_file_holds_no_secrets(tmp_path: Path) -> None:
