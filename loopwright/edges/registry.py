@@ -1,23 +1,22 @@
 """A schema registry that speaks Confluent's API: what is registered there, under which ids, and whether it may be.
 
 A thin typed layer over confluent-kafka's client, which knows the ways to log in (basic, bearer, OAuth, client certificates). Its errors come
-out as `loopwright.errors`.
+out as `loopwright.errors`. The client is imported when it is needed: that takes half a second, which no command is to wait for in vain.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError, ServerConfig
-from confluent_kafka.schema_registry.error import OAuthTokenError
-from confluent_kafka.schema_registry.schema_registry_client import ConfigCompatibilityLevel
+from typing import TYPE_CHECKING, Any
 
 from loopwright.edges.platform.ports import HOST, read_ports
 from loopwright.errors import Conflict, InvalidSettings, LoopwrightError, NotFound, Retryable, Terminal, Unreachable
 from loopwright.masking import masked
 from loopwright.settings import Settings
 from loopwright.subjects import COMPATIBILITY, Kind, Subject
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
 LOCAL = "registry"  # the local platform's part
 API = "/apis/ccompat/v7"  # where Apicurio has Confluent's API
@@ -46,18 +45,23 @@ class Registered:
 
 
 class SchemaRegistry:
-    """The registry of `settings`. The client is made on first use; `close` lets go of it. Every method raises as `_translated` says."""
+    """The registry of `settings`. The client is made on first use; `close` lets go of it. Every method raises as `_translated` says.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: SchemaRegistryClient | None = None
+    `client` is one to be used instead, such as the double that confluent-kafka has.
+    """
 
-    def open(self) -> SchemaRegistryClient:
+    def __init__(self, settings: Settings, client: "SchemaRegistryClient | None" = None) -> None:
+        self.settings = settings
+        self._client = client
+
+    def open(self) -> "SchemaRegistryClient":
         """Make the client. Raises Unreachable where no registry is known, InvalidSettings where the client refuses its settings."""
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
         if self._client is None:
-            url = registry_url(self._settings)
+            url = registry_url(self.settings)
             try:
-                self._client = SchemaRegistryClient.new_client({"url": url, **_CLIENT, **self._settings.registry.client})
+                self._client = SchemaRegistryClient.new_client({"url": url, **_CLIENT, **self.settings.registry.client})
             except (ValueError, TypeError, OSError) as error:
                 remedy = "correct LOOPWRIGHT_REGISTRY__URL and LOOPWRIGHT_REGISTRY__CLIENT (basic.auth.*, bearer.auth.*, ssl.*)"
                 raise InvalidSettings("the registry's client cannot be made", masked(str(error)), remedy) from error
@@ -77,13 +81,13 @@ class SchemaRegistry:
 
     def registered(self, subject: Subject, kind: Kind) -> Registered:
         """Under which id our schema is registered. Raises NotFound where it is not."""
-        name = subject.subject(kind, self._settings.topics)
+        name = subject.subject(kind, self.settings.topics)
         with self._translated(f"{name} has not the schema that this Loopwright writes"):
-            return _registered(self.open().lookup_schema(name, Schema(subject.text(kind), kind)))
+            return _registered(self.open().lookup_schema(name, _schema(subject, kind)))
 
     def versions(self, subject: Subject, kind: Kind) -> Mapping[int, str]:
         """Id and text of every version of a subject; none where it is not there."""
-        name, client = subject.subject(kind, self._settings.topics), self.open()
+        name, client = subject.subject(kind, self.settings.topics), self.open()
         try:
             with self._translated(f"{name} cannot be read"):
                 every = [client.get_version(name, number) for number in client.get_versions(name)]
@@ -93,10 +97,10 @@ class SchemaRegistry:
 
     def compatible(self, subject: Subject, kind: Kind) -> bool:
         """Whether our schema may be the next version of its subject: with `COMPATIBILITY`, or what the subject is set to."""
-        name = subject.subject(kind, self._settings.topics)
+        name = subject.subject(kind, self.settings.topics)
         try:
             with self._translated(f"{name} cannot be checked"):
-                return bool(self.open().test_compatibility_all_versions(name, Schema(subject.text(kind), kind)))
+                return bool(self.open().test_compatibility_all_versions(name, _schema(subject, kind)))
         except NotFound:
             return True
 
@@ -105,25 +109,29 @@ class SchemaRegistry:
 
         The rule is set before a further version is registered, and after the first: Apicurio sets none for what it does not know.
         """
-        name, client = subject.subject(kind, self._settings.topics), self.open()
+        name, client = subject.subject(kind, self.settings.topics), self.open()
         with self._translated(f"{name} cannot be registered"):
             if known := name in client.get_subjects():
                 self._guard(client, name)
-            made = client.register_schema_full_response(name, Schema(subject.text(kind), kind))
+            made = client.register_schema_full_response(name, _schema(subject, kind))
             if not known:
                 self._guard(client, name)
         return self.registered(subject, kind) if made.version is None else _registered(made)
 
-    def _guard(self, client: SchemaRegistryClient, name: str) -> None:
+    def _guard(self, client: "SchemaRegistryClient", name: str) -> None:
+        from confluent_kafka.schema_registry import ConfigCompatibilityLevel, ServerConfig
+
         client.set_config(name, ServerConfig(compatibility=ConfigCompatibilityLevel(COMPATIBILITY)))
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
         """Vendor errors into ours. Raises Unreachable, InvalidSettings (it lets us not in), NotFound, Conflict, Terminal."""
+        from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
+
         try:
             yield
         except SchemaRegistryError as error:
-            raise _refusal(error, what, masked(registry_url(self._settings))) from error
+            raise _refusal(error, what, masked(registry_url(self.settings))) from error
         except OAuthTokenError as error:
             remedy = "correct bearer.auth.* in LOOPWRIGHT_REGISTRY__CLIENT"
             raise InvalidSettings(what, f"no token was had for the registry: {masked(str(error))}", remedy) from error
@@ -132,15 +140,21 @@ class SchemaRegistry:
         except Exception as error:
             if not any(kind.__name__ == "TransportError" for kind in type(error).__mro__):  # of whichever httpx the client came with
                 raise
-            why = f"{masked(registry_url(self._settings))}: {masked(str(error)) or type(error).__name__}"
+            why = f"{masked(registry_url(self.settings))}: {masked(str(error)) or type(error).__name__}"
             raise Unreachable(what, why, _UP + " to one that answers") from error
+
+
+def _schema(subject: Subject, kind: Kind) -> "Schema":
+    from confluent_kafka.schema_registry import Schema
+
+    return Schema(subject.text(kind), kind)
 
 
 def _registered(found: Any) -> Registered:
     return Registered(int(found.schema_id), found.guid or "", found.version)
 
 
-def _refusal(error: SchemaRegistryError, what: str, url: str) -> LoopwrightError:
+def _refusal(error: "SchemaRegistryError", what: str, url: str) -> LoopwrightError:
     status, why = error.http_status_code, f"{url} answered {error.http_status_code}: {masked(str(error.error_message))}"
     if status in (401, 403):
         return InvalidSettings(what, why, "correct LOOPWRIGHT_REGISTRY__CLIENT (basic.auth.*, bearer.auth.*, ssl.*), or that user's rights")
