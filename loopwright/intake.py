@@ -20,9 +20,7 @@ SOURCE = "/loopwright/intake"
 Parse = Callable[[Record], tuple[str, Any] | Emit | None]
 
 
-def intake(
-    record: Record, limits: Limits, dead_letters: str, decode: Decode = without_registry
-) -> tuple[str, Arrived] | Emit | None:
+def intake(record: Record, limits: Limits, dead_letters: str, decode: Decode = without_registry) -> tuple[str, Arrived] | Emit | None:
     """(workflow id, the record as it was read) for a good record, None for a tombstone.
 
     An `Emit` is to be written instead: a dead letter for a bad record, and a record under its key for one that stood under another. Raises

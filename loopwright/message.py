@@ -1,7 +1,7 @@
 """The envelope: CloudEvents 1.0 in structured JSON, read from bytes of any kind.
 
-`parse` does not raise: it gives a `Message`, a `Rejected` (which becomes a dead letter) or `Skipped` (a tombstone). A JSON object without an
-envelope starts a workflow, whose id comes from where the record stood in the topic. A value may name its schema (`loopwright.wire`).
+`parse` gives a `Message`, a `Rejected` (which becomes a dead letter) or `Skipped` (a tombstone), and raises nothing. A JSON object without
+an envelope starts a workflow, whose id comes from where the record stood in the topic. A value may name its schema (`loopwright.wire`).
 Source: CloudEvents 1.0.2, JSON event format.
 """
 
@@ -22,6 +22,7 @@ from loopwright.wire import MAGIC, TYPE_HEADER, Decode, plain, unwrapped, withou
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
 ID_LIMIT = 256
 BARE = "bare"  # the source of a document that came without an envelope
+_READ: Decode = read_object
 LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 
 
@@ -86,7 +87,7 @@ def parse(record: Record, limits: Limits, decode: Decode = without_registry) -> 
     """
     if record.value is None:
         return Skipped(record)
-    value, read_body = record.value, read_object
+    value, read_body = record.value, _READ
     if value[:1] == MAGIC:
         value, read_body = unwrapped(value, decode)
     if len(value) > limits.message_bytes:

@@ -4,8 +4,8 @@ The subject of a schema is `TOPIC-RECORD` (Confluent's TopicRecordNameStrategy):
 alone; a type may stand in two topics with different fields (`loopwright.workflow.cancelled`), and two installations may share a registry
 under topics of their own, so it cannot be the record alone. JSON and Avro of one type have different names, since a subject holds one kind.
 
-What is registered is the contract of who writes: closed, without fields that it does not name. In an open one no field could be added later:
-a registry has to assume that somebody has written that name before, with any content. Reading stays tolerant: see `loopwright.message`.
+What is registered is the contract of who writes: closed, without fields that it does not name. In an open one no field could be added
+later: a registry has to assume that somebody has written that name before, with any content. Reading stays tolerant (`loopwright.message`).
 """
 
 from collections.abc import Iterator
@@ -120,16 +120,24 @@ class Subject:
     def body(self, datum: dict[str, Any], nesting: int) -> dict[str, Any]:
         """The record as JSON has it, of a datum that was read with its Avro schema. Raises JsonRefused."""
         head = {"specversion": "1.0", "type": self.type, "datacontenttype": "application/json"}
-        return head | avro.from_datum(datum, self.avro, nesting)
+        found: dict[str, Any] = avro.from_datum(datum, self.avro, nesting)
+        return head | found
 
 
-def closed(schema: Any) -> Any:
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema in draft 7, with every object of known properties closed to others."""
+    made: dict[str, Any] = _closed(schema)
+    return made
+
+
+def _closed(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [_closed(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: {key: closed(one) for key, one in part.items()} if name == "properties" else closed(part) for name, part in schema.items()}
+    made = {
+        name: {key: _closed(one) for key, one in part.items()} if name == "properties" else _closed(part) for name, part in schema.items()
+    }
     if "prefixItems" in made:
         made["items"] = made.pop("prefixItems")
     return made | ({"additionalProperties": False} if "properties" in made and "additionalProperties" not in made else {})

@@ -1,9 +1,10 @@
 """Values that name their schema: Confluent's wire format, which a schema registry's serializers write and read.
 
 A zero byte, the schema's id in four bytes (big-endian), then the content. No JSON document begins with a zero byte, so a value with this
-prefix and a plain one are told apart by their first byte, and both may stand in one topic. JSON needs no look-up: its prefix is cut off. A
-value that goes on with anything but `{` is Avro, which only its writer's schema can read: who reads gives a `Decode` for it. (No record of
-ours is taken for JSON: `{` would be the length of a text below zero.) The newer way, a schema's GUID in a header, leaves the value as it is.
+prefix and a plain one are told apart by their first byte, and both may stand in one topic. JSON needs no look-up: its prefix is cut off.
+A value that goes on with anything but `{` is Avro, which only its writer's schema can read: who reads gives a `Decode` for it. (No record
+of ours is taken for JSON: `{` would be the length of a text below zero.) The newer way, a schema's GUID in a header, leaves the value as
+it is.
 Sources: Confluent Schema Registry, "Wire format"; confluent-kafka, `prefix_schema_id_serializer` and `header_schema_id_serializer`.
 """
 

@@ -24,7 +24,10 @@ class WriterSchema:
     def __init__(self, kind: str, text: str) -> None:
         """Raises JsonRefused where values of it cannot be read."""
         if kind != "AVRO":
-            why, remedy = f"the value is not JSON, and its schema is of type {kind}", "write it in JSON or Avro, with the schema's id before it"
+            why, remedy = (
+                f"the value is not JSON, and its schema is of type {kind}",
+                "write it in JSON or Avro, with the schema's id before it",
+            )
             raise JsonRefused("wrong-encoding", why, remedy)
         named: dict[str, Any] = {}
         try:
@@ -59,7 +62,9 @@ def check_sizes(schema: Any, named: Mapping[str, Any]) -> None:
 def _size(schema: Any, named: Mapping[str, Any], inside: frozenset[str]) -> bool:
     """Whether a value takes at least a byte."""
     if isinstance(schema, list):
-        return all([_size(one, named, inside) for one in schema]) or True  # which of them it is takes one
+        for one in schema:
+            _size(one, named, inside)
+        return True  # which of them it is takes a byte
     if isinstance(schema, str):
         return schema != "null" if schema in _PRIMITIVES else _size(named[schema], named, inside)
     kind = schema["type"]
@@ -73,7 +78,8 @@ def _size(schema: Any, named: Mapping[str, Any], inside: frozenset[str]) -> bool
         return bool(schema["size"]) if kind == "fixed" else kind != "null"
     if schema["name"] in inside:
         raise _refused(f"{schema['name']} contains itself")
-    return any([_size(field["type"], named, inside | {schema["name"]}) for field in schema["fields"]])
+    sizes = [_size(field["type"], named, inside | {schema["name"]}) for field in schema["fields"]]
+    return any(sizes)
 
 
 def _refused(why: str) -> JsonRefused:

@@ -1,6 +1,6 @@
 """The schemas as they were ever published: `schemas/ROLE/RECORD/N.json` and `.avsc`, one file for each version of each subject.
 
-    python -m tests.schema_files     write the next version of each that changed (`make schemas`)
+python -m tests.schema_files     write the next version of each that changed (`make schemas`)
 """
 
 import sys

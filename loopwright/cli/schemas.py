@@ -45,7 +45,7 @@ def check(as_json: AsJson = False) -> None:
 
 @app.command("export")
 def export(folder: Target, as_json: AsJson = False) -> None:
-    """Write every schema to a file: TOPIC/RECORD.json and TOPIC/RECORD.avsc, for code generators and for registries that are set up by hand."""
+    """Write every schema to a file, TOPIC/RECORD.json or .avsc: for code generators, and for registries that are set up by hand."""
     from loopwright.settings import read_settings
     from loopwright.subjects import subjects
 

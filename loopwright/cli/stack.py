@@ -1,7 +1,7 @@
 """Which parts make up the local platform: the one composition that `up`, `demo`, `down` and `status` share.
 
-Kafka with the product's topics, Flink with the job, the agents, the gateway, and a schema registry where one is asked for. An address in the settings that is not on this machine
-is somebody else's: that part is used and not started.
+Kafka with the product's topics, Flink with the job, the agents, the gateway, and a schema registry where one is asked for. An address in
+the settings that is not on this machine is somebody else's: that part is used and not started.
 """
 
 import json
@@ -55,7 +55,7 @@ def stack_config(settings: Settings) -> StackConfig:
         kafka=settings.kafka.bootstrap_servers,
         topics=tuple(topic_specs(settings)),
         registry=settings.platform.registry,
-        register=lambda endpoints: register_all(at(settings, endpoints)),
+        register=partial(_register, settings),
         flink=FlinkConfig(
             settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
         ),
@@ -109,6 +109,10 @@ def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:
 def _publish(settings: Settings, endpoints: Endpoints) -> None:
     check_access(at(settings, endpoints))
     apply_team(at(settings, endpoints), team_dir(settings))
+
+
+def _register(settings: Settings, endpoints: Endpoints) -> None:
+    register_all(at(settings, endpoints))
 
 
 def at(settings: Settings, endpoints: Endpoints) -> Settings:

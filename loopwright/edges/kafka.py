@@ -72,7 +72,7 @@ def _translate(error: ck.KafkaError, what: str, settings: Settings) -> Loopwrigh
 class Producer:
     """Sends records and waits until the brokers have them (acks=all, idempotent). Safe to share between threads; made on first use.
 
-    Waits 30 s at most, or as long as `delivery.timeout.ms` in the client settings says. Records name their schemas where the settings say so.
+    Waits 30 s at most, or as long as `delivery.timeout.ms` in the client settings says. Records name their schemas as the settings have it.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """A schema registry that speaks Confluent's API: what is registered there, under which ids, and whether it may be.
 
-A thin typed layer over confluent-kafka's client, which knows the ways to log in (basic, bearer, OAuth, client certificates). Its errors come
-out as `loopwright.errors`. The client is imported when it is needed: that takes half a second, which no command is to wait for in vain.
+A thin typed layer over confluent-kafka's client, which knows the ways to log in (basic, bearer, OAuth, client certificates). Its errors
+come out as `loopwright.errors`. The client is imported when it is needed: that takes half a second, which no command is to wait in vain.
 """
 
 from collections.abc import Iterator, Mapping
@@ -93,7 +93,7 @@ class SchemaRegistry:
                 every = [client.get_version(name, number) for number in client.get_versions(name)]
         except NotFound:
             return {}
-        return {found.schema_id: found.schema.schema_str or "" for found in every}
+        return {_registered(found).id: found.schema.schema_str or "" for found in every}
 
     def compatible(self, subject: Subject, kind: Kind) -> bool:
         """Whether our schema may be the next version of its subject: with `COMPATIBILITY`, or what the subject is set to."""

@@ -1,8 +1,8 @@
 """Values that name their schema, in whatever process: read by the registry's schemas, and written with its ids.
 
-Reading: each schema is asked for once, and kept. Those of our own subjects are asked for when the job is submitted, and travel in its graph,
-so it goes on while the registry is away. For one that nobody has seen before the registry is waited for: the record behind it is neither
-skipped nor refused for that. Writing: ids are resolved before the first record is written, never for each record.
+Reading: each schema is asked for once, and kept. Those of our own subjects are asked for when the job is submitted, and travel in its
+graph, so it goes on while the registry is away. For one that it has not seen before the registry is waited for: the record behind it is
+neither skipped nor refused for that. Writing: ids are resolved before the first record is written, never for each record.
 """
 
 import logging

@@ -68,8 +68,16 @@ def refuses(new: Any, old: Any, at: str = "") -> list[str]:
         return []
     if not isinstance(new, dict) or not isinstance(old, dict):
         return [f"{at}: it was {old}, it is {new}"]
-    found = [f"{at}: {word} was {old.get(word)}, it is {new[word]}" for word in ("type", "const", "pattern", "format") if _narrows(word, new, old)]
-    found += [f"{at}: {sorted(lost)} no longer allowed" for lost in [set(old.get("enum", ())) - set(new.get("enum", ()))] if lost and "enum" in new]
+    found = [
+        f"{at}: {word} was {old.get(word)}, it is {new[word]}"
+        for word in ("type", "const", "pattern", "format")
+        if _narrows(word, new, old)
+    ]
+    found += [
+        f"{at}: {sorted(lost)} no longer allowed"
+        for lost in [set(old.get("enum", ())) - set(new.get("enum", ()))]
+        if lost and "enum" in new
+    ]
     found += [f"{at}: {name} is required" for name in set(new.get("required", ())) - set(old.get("required", ()))]
     found += [f"{at}: {word} {new[word]}" for word in ("minimum", "minLength", "minItems") if new.get(word, -1e99) > old.get(word, -1e99)]
     found += [f"{at}: {word} {new[word]}" for word in ("maximum", "maxLength", "maxItems") if new.get(word, 1e99) < old.get(word, 1e99)]

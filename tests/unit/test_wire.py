@@ -32,7 +32,7 @@ from tests.unit.test_message import GOLDEN, LIMITS
 
 IDS = st.integers(0, 2**32 - 1)
 READ = [subject for subject in by_fullname().values() if subject.role in ("messages", "decisions", "callbacks")]
-SCHEMAS = {number: subject for number, subject in enumerate(by_fullname().values(), 1)}
+SCHEMAS = dict(enumerate(by_fullname().values(), 1))
 NUMBERS = {subject.fullname: number for number, subject in SCHEMAS.items()}
 PINNED = sorted(GOLDEN.glob("v1/*.json"))
 ACME = {"type": "record", "name": "Lead", "namespace": "com.acme", "fields": [{"name": "name", "type": "string"}]}
@@ -90,9 +90,11 @@ def test_a_record_in_avro_is_read_as_the_one_in_json(path: Path) -> None:
 def test_what_a_record_holds_beyond_its_schema_is_kept_in_avro(data: st.DataObject) -> None:
     subject = data.draw(st.sampled_from(READ))
     body = data.draw(instances(subject.json))
-    body["data"] |= data.draw(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers(-9, 9) | st.none(), max_size=3).filter(
-        lambda extra: not set(extra) & set(subject.data["properties"])
-    ))
+    body["data"] |= data.draw(
+        st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers(-9, 9) | st.none(), max_size=3).filter(
+            lambda extra: not set(extra) & set(subject.data["properties"])
+        )
+    )
     found = decode(prefix(NUMBERS[subject.fullname]) + subject.encoded(body), 64)
     known = set(subject.data["properties"])
     assert found["data"] == {name: said for name, said in body["data"].items() if said is not None or name not in known}
@@ -157,7 +159,12 @@ NOTHING = {"type": "record", "name": "E", "fields": []}
         LOOP,
         {**ACME, "fields": [{"name": "all", "type": {"type": "array", "items": "null"}}]},
         {**ACME, "fields": [{"name": "one", "type": NOTHING}, {"name": "all", "type": {"type": "array", "items": "E"}}]},
-        {**ACME, "fields": [{"name": "all", "type": {"type": "map", "values": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}}}]},
+        {
+            **ACME,
+            "fields": [
+                {"name": "all", "type": {"type": "map", "values": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}}}
+            ],
+        },
     ],
     ids=["itself", "nulls", "empty-records", "empty-fixed"],
 )

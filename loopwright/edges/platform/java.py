@@ -37,7 +37,7 @@ def find_java(environment: Mapping[str, str], bundled_only: bool = False, suitab
     seen: list[str] = []
     for source, home in _candidates(environment, bundled_only):
         version = java_version(home)
-        if version in suitable:
+        if version is not None and version in suitable:
             return Java(home, version, source)
         seen.append(f"{source}: {home} is {'no Java runtime' if version is None else f'Java {version}'}")
     wanted = " or ".join(map(str, suitable))

@@ -48,7 +48,7 @@ class Reading:
 
 
 def variables(settings: Settings, brokers: str, reading: Reading) -> dict[str, str]:
-    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals, how Kafka is reached, what JSON is read."""
+    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals; how Kafka is reached; its body."""
     topics = {name.upper(): _quoted(value) for name, value in settings.topics.model_dump().items()}
     client = {"bootstrap.servers": brokers, "isolation.level": "read_committed", **java_properties(settings.kafka.client)}
     options = " ".join(f"'properties.{_quoted(name)}' = '{_quoted(value)}'," for name, value in client.items())
