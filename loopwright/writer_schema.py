@@ -12,7 +12,7 @@ import orjson
 from fastavro.schema import parse_schema
 
 from loopwright.avro import as_json, datum_of
-from loopwright.json_strict import JsonRefused, check_nesting, check_numbers
+from loopwright.json_strict import JsonRefused, check_nesting, check_numbers, read_object
 from loopwright.subjects import by_fullname
 
 _PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
@@ -23,6 +23,9 @@ class WriterSchema:
 
     def __init__(self, kind: str, text: str) -> None:
         """Raises JsonRefused where values of it cannot be read."""
+        self._json = kind == "JSON"
+        if self._json:
+            return
         if kind != "AVRO":
             why, remedy = (
                 f"the value is not JSON, and its schema is of type {kind}",
@@ -43,6 +46,8 @@ class WriterSchema:
 
     def body(self, content: bytes, nesting: int) -> dict[str, Any]:
         """The JSON object in a value without its prefix. Raises JsonRefused."""
+        if self._json:
+            return read_object(content, nesting)
         if self._subject is not None:
             found: Any = self._subject.body(datum_of(content, self._writer, self._subject.parsed), nesting)
         else:

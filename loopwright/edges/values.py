@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from loopwright.edges.registry import SchemaRegistry, registry_url
-from loopwright.errors import InvalidSettings, LoopwrightError, NotFound, Retryable
+from loopwright.errors import InvalidSettings, LoopwrightError, Retryable, Terminal
 from loopwright.json_strict import JsonRefused
 from loopwright.masking import masked
 from loopwright.settings import Settings
@@ -104,7 +104,9 @@ class RegistryDecode:
         while True:
             try:
                 return self._registry.schema(number)
-            except NotFound as error:
+            except InvalidSettings:
+                raise
+            except Terminal as error:  # it has no such schema, or takes the number for none: the record's fault, not the registry's
                 if len(self._unknown) >= _MOST_KEPT:
                     self._unknown.clear()
                 self._unknown[number] = now

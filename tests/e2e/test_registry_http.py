@@ -124,6 +124,20 @@ def test_an_id_that_nobody_knows_is_refused_and_not_asked_for_again_at_once(regi
     assert len(registry.asked) == 1
 
 
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_an_id_that_the_registry_takes_for_none_is_the_record_s_fault(registry: Registry, status: int) -> None:
+    registry.status = status
+    with pytest.raises(JsonRefused) as refused:
+        RegistryDecode(settings_of(registry.url), 0.0)(prefix(2**32 - 1) + b"\2a", 64)
+    assert refused.value.cause == "unknown-schema-id"
+
+
+def test_a_registry_that_lets_us_not_in_is_no_record_s_fault(registry: Registry) -> None:
+    registry.status = 401
+    with pytest.raises(InvalidSettings):
+        RegistryDecode(settings_of(registry.url), 0.0)(prefix(1) + b"\2a", 64)
+
+
 def test_while_the_registry_is_away_an_unknown_schema_is_waited_for_and_then_read() -> None:
     port, registry = free_port(), Registry()
     settings = settings_of(f"http://127.0.0.1:{port}")

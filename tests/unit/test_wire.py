@@ -113,8 +113,8 @@ def test_an_avro_record_of_another_name_is_a_document() -> None:
     assert (found.type, found.workflow, found.data) == (schemas.STARTED, "agent-messages-3-42", {"document": {"name": "Ada"}})
 
 
-REFUSED: dict[str, tuple[bytes, Callable[..., Any]]] = {
-    "no-registry": (prefix(1) + b"\2a", None),  # type: ignore[dict-item]  # the default
+REFUSED: dict[str, tuple[bytes, Callable[..., Any] | None]] = {
+    "no-registry": (prefix(1) + b"\2a", None),
     "no-schema-id": (b"\0\0\0", decode),
     "wrong-avro": (prefix(1) + b"\2", decode),
     "unusable-schema": (prefix(1) + b"\2", partial(decode, schema='{"type": "record"}')),
@@ -143,7 +143,15 @@ def test_what_cannot_be_read_is_a_dead_letter_with_its_bytes_and_a_remedy(cause:
     assert original_bytes(said) == value
 
 
-def test_a_schema_that_is_not_avro_cannot_read_what_is_not_json() -> None:
+def test_json_that_does_not_begin_with_its_object_is_read_by_its_schema_s_kind() -> None:
+    schema = WriterSchema("JSON", "{}")
+    assert schema.body(b' \n{"a": 1}', 64) == {"a": 1}
+    with pytest.raises(JsonRefused) as refused:
+        schema.body(b"[1]", 64)
+    assert refused.value.cause == "not-an-object"
+
+
+def test_a_schema_of_another_kind_reads_nothing() -> None:
     with pytest.raises(JsonRefused) as refused:
         WriterSchema("PROTOBUF", "syntax = 'proto3';")
     assert refused.value.cause == "wrong-encoding"

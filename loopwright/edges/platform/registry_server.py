@@ -1,6 +1,6 @@
 """The schema registry of the local platform: Apicurio Registry, which has Confluent's API, its schemas and ids in a file (H2).
 
-A schema is on the disk before its id is given out: one that were lost with a killed process would be given to another schema, and records
+A schema is in the file before its id is given out: an id that were lost with a killed process would be given to another schema, and records
 that name it would be read by that. The rule for subjects that have none of their own is BACKWARD; without that it would have none.
 """
 
@@ -20,6 +20,8 @@ from loopwright.edges.registry import API, LOCAL
 NAME, MANAGEMENT = LOCAL, "registry-management"  # its metrics and health have a port of their own
 HEALTH = f"{API}/schemas/types"
 _STOP_DEADLINE_S = 15
+# what its manifest asks for, which Java heeds where it is started by `-jar` alone
+_MANIFEST = ("--add-opens=java.base/java.lang=ALL-UNNAMED", "--enable-native-access=ALL-UNNAMED")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class RegistryServer:
         """How it is started, with the ports that are known."""
         known = self.ports.known()
         ports = {name: known.get(name, 0) for name in (NAME, MANAGEMENT)}
-        flags = (f"-Xmx{self.heap}", *tuning(self.quick), "-Djava.util.logging.manager=org.jboss.logmanager.LogManager")
+        flags = (f"-Xmx{self.heap}", *tuning(self.quick), *_MANIFEST, "-Djava.util.logging.manager=org.jboss.logmanager.LogManager")
         settings = tuple(f"-D{name}={value}" for name, value in server_settings(ports, self.layout.registry_data).items())
         jvm = Jvm(NAME, "io.quarkus.bootstrap.runner.QuarkusEntryPoint", [self.folder / "quarkus-run.jar"], (*flags, *settings))
         environment = child_environment(self.environment, self.java, self.layout)
