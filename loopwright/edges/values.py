@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from loopwright.edges.registry import SchemaRegistry, registry_url
-from loopwright.errors import InvalidSettings, LoopwrightError, Retryable, Terminal
+from loopwright.errors import InvalidSettings, LoopwrightError, NotFound, Retryable, Terminal
 from loopwright.json_strict import JsonRefused
 from loopwright.masking import masked
 from loopwright.settings import Settings
@@ -144,10 +144,16 @@ def as_json(value: bytes, decode: Decode) -> bytes:
 
 
 def frame(settings: Settings, registry: SchemaRegistry, subject: Subject) -> Frame:
-    """How records of a type are written, by the settings. Raises NotFound where its schema is not registered, InvalidSettings."""
+    """How records of a type are written, by the settings. Raises InvalidSettings where its schema is not registered, Unreachable."""
     how = settings.registry.write
     kind: Kind = "AVRO" if how == "avro" else "JSON"
-    found = registry.registered(subject, kind)
+    try:
+        found = registry.registered(subject, kind)
+    except NotFound as error:
+        remedy = "`loopwright schemas register`, or set LOOPWRIGHT_REGISTRY__WRITE to plain"
+        raise InvalidSettings(
+            "records are to name their schemas, and one is not registered", f"{error.what}: {error.why}", remedy
+        ) from error
     if how == "json-header":
         if not found.guid:
             why = f"{subject.subject(kind, settings.topics)} has id {found.id} and no GUID"
@@ -199,8 +205,8 @@ class Values:
 def values_of(settings: Settings) -> Values:
     """Ask the registry of the settings for what the job will need. No registry set: nothing is asked.
 
-    Raises InvalidSettings where records are to name their schemas and no registry is set; NotFound, Unreachable where their ids cannot be
-    had. A registry that is only read from need not be there yet.
+    Raises InvalidSettings where records are to name their schemas and no registry is set, or one is not registered; Unreachable where their
+    ids cannot be had. A registry that is only read from need not be there yet.
     """
     if not settings.registry.url:
         if settings.registry.write != "plain":

@@ -173,7 +173,7 @@ def test_without_a_registry_nothing_is_asked_and_values_with_ids_cannot_be_promi
 def test_ids_that_cannot_be_had_are_an_error_before_the_job_runs(registry: Registry) -> None:
     with pytest.raises(Unreachable):
         values_of(settings_of(f"http://127.0.0.1:{free_port()}", "json"))
-    with pytest.raises(NotFound) as refused:
+    with pytest.raises(InvalidSettings) as refused:
         values_of(settings_of(registry.url, "json"))
     assert "loopwright schemas register" in refused.value.remedy
 
