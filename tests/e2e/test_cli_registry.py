@@ -104,8 +104,8 @@ def test_a_registry_that_is_away_is_said(broker: Broker, registry: Registry) -> 
     try:
         error = broker.json("schemas", "list", code=3)
         assert (error["error"], "loopwright up --registry" in error["remedy"]) == ("Unreachable", True)
+        away = broker.settings.model_copy(update={"registry": Said(url="http://127.0.0.1:1", client={"max.retries": 0})})
         with pytest.raises(Unreachable):  # what is in Avro cannot be told then
-            away = broker.settings.model_copy(update={"registry": Said(url="http://127.0.0.1:1", client={"max.retries": 0})})
             list(kafka.read_all(away, [TOPICS.messages]))
     finally:
         broker.env.clear()
