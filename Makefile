@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-check bench-recovery bench-docs lock
+.PHONY: help setup demo up down test lint format schemas unit flink e2e chaos soak bench bench-quick bench-check bench-recovery bench-docs lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ lint: setup  ## style, types, layers, docstrings
 
 format: setup  ## bring the code into its style
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
+
+schemas: setup  ## the next version of each schema that changed, into schemas/ (it is checked against all before it)
+	@$(BIN)/python -m tests.schema_files
 
 unit: setup  ## the tests that take milliseconds
 	@$(BIN)/python -m pytest tests/unit

@@ -20,6 +20,7 @@ from loopwright.edges.access import check_access
 from loopwright.edges.agents import AgentPerformer
 from loopwright.edges.keyring import Keyring
 from loopwright.edges.router import RoutePerformer
+from loopwright.edges.values import values_of
 from loopwright.intake import intake
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings, read_settings
@@ -37,7 +38,11 @@ def build(
     route: Callable[[Settings], Decider] = RouteDecider,
     dispatch: Callable[[Settings], Decider] = DispatchDecider,
 ) -> None:
-    """Add the graph to `env`. Every operator has a uid that stays the same from release to release."""
+    """Add the graph to `env`. Every operator has a uid that stays the same from release to release.
+
+    Raises what `values_of` raises, where a schema registry is set.
+    """
+    values = values_of(settings)
     tables = StreamTableEnvironment.create(env)
     topics, limits = settings.topics, settings.limits
     cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
@@ -47,10 +52,11 @@ def build(
     messages = keyed_source(tables, cluster, [topics.messages], "loopwright-messages", "messages")
     decisions = keyed_source(tables, cluster, [topics.decisions, topics.callbacks], "loopwright-decisions", "decisions")
 
-    parse = partial(intake, limits=limits, dead_letters=topics.dead_letters)
+    parse = partial(intake, limits=limits, dead_letters=topics.dead_letters, decode=values.decode)
     loop = partial(
         KeyedLoop,
         parse=parse,
+        frames=values.frames,
         max_in_flight=limits.in_flight,
         max_waiting=limits.waiting,
         keep_ms=limits.deduplication_ms,

@@ -42,6 +42,18 @@ class Kafka(Frozen):
     client: dict[str, str] = Field(default_factory=dict, description="Passed on to every client: security.protocol, sasl.*, ssl.*")
 
 
+class Registry(Frozen):
+    """The schema registry, and how records name their schemas (docs/schemas.md)."""
+
+    url: str = Field("", description="A schema registry with Confluent's API; empty: the local platform's, where it runs one.")
+    client: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="Passed on to its client: basic.auth.user.info, bearer.auth.*, ssl.*, timeout."
+    )
+    write: Literal["plain", "json", "json-header", "avro"] = Field(
+        "plain", description="How records are written: JSON that names no schema, JSON or Avro behind its id, JSON with its id in a header."
+    )
+
+
 class Limits(Frozen):
     """What one message and one workflow may use up."""
 
@@ -93,6 +105,7 @@ class Platform(Frozen):
     parallelism: int = Field(1, ge=1, description="Instances of each operator, two per TaskManager at most; changed by `down` and `up`.")
     execution_mode: Literal["thread", "process"] = Field("thread", description="Python inside the TaskManager, or in a process of its own.")
     quick_start: bool = Field(True, description="JVMs that start fast; false: such that run faster, after a minute under load.")
+    registry: bool = Field(False, description="Whether `up` and `demo` run a schema registry too, as `up --registry` does.")
 
 
 class Settings(BaseSettings):
@@ -135,6 +148,7 @@ class Settings(BaseSettings):
 
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
+    registry: Registry = Registry()
     limits: Limits = Limits()
     routing: Routing = Routing()
     access: Access = Access()

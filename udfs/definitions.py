@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pyflink.common import Row
 from pyflink.datastream import DataStream
 
+from loopwright.wire import plain
 from udfs.rows import DEFINITION
 
 
@@ -16,7 +17,7 @@ def definition_row(row: Row) -> Iterator[Row]:
     except UnicodeDecodeError:
         return
     if name:
-        yield Row(name, value)
+        yield Row(name, value if value is None else plain(value))
 
 
 def definition_rows(records: DataStream) -> DataStream:

@@ -20,6 +20,7 @@ from loopwright.cli.reveal import Shown, shown_by, shown_text
 from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.entrance import Entrance
+from loopwright.edges.values import reader
 from loopwright.errors import Conflict, InvalidDocument, LoopwrightError, NotFound, Unreachable
 from loopwright.history.letters import Letter, LetterState, fold, matching, settlement, shown_original
 from loopwright.history.rerun import went_on
@@ -230,7 +231,7 @@ class _Retry:
             remedy = "give the bytes with --edit FILE, or drop it"
             raise Conflict(f"dead letter {letter.position} cannot be retried", "it does not keep the original bytes", remedy)
         record = Record(topic, 0, 0, letter.message.logged_ms, letter.original_key, value)
-        parsed = parse(record, self.settings.limits)
+        parsed = parse(record, self.settings.limits, reader(self.settings))
         if self.edit:
             value = self._corrected(parsed, value)
         key = letter.original_key or (parsed.workflow.encode() if isinstance(parsed, Message) and parsed.source != "bare" else b"")

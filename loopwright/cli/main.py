@@ -13,6 +13,7 @@ import typer
 from loopwright.cli.keys import app as keys_app
 from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
 from loopwright.cli.sources import app as sources_app
+from loopwright.cli.schemas import app as schemas_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -34,6 +35,7 @@ dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, tryi
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(keys_app, name="keys")
 app.add_typer(sources_app, name="sources")
+app.add_typer(schemas_app, name="schemas")
 
 
 def _settings() -> "Settings":
@@ -75,12 +77,13 @@ def demo(
 @app.command()
 def up(
     no_supervisor: Annotated[bool, typer.Option("--no-supervisor", help="Leave nothing behind that starts again what died.")] = False,
+    registry: Annotated[bool, typer.Option("--registry", help="Run a schema registry too, with all our schemas in it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start Kafka, Flink, the agents, the gateway and the job on this machine."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.up(_settings(), as_json, supervisor=not no_supervisor))
+    raise typer.Exit(platform.up(_settings(), as_json, supervisor=not no_supervisor, registry=registry))
 
 
 @app.command()

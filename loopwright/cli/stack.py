@@ -1,7 +1,7 @@
 """Which parts make up the local platform: the one composition that `up`, `demo`, `down` and `status` share.
 
-Kafka with the product's topics, Flink with the job, the agents, the gateway, and where there are schedules what starts them. An address in
-the settings that is not on this machine is somebody else's: that part is used and not started.
+Kafka with the product's topics, Flink with the job, the agents, the gateway; where there are schedules what starts them, and a schema
+registry where one is asked for. An address in the settings that is not on this machine is somebody else's: that part is used and not started.
 """
 
 import json
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import loopwright
 from loopwright.cli.agents import apply_team
+from loopwright.cli.schemas import register_all
 from loopwright.edges.access import check_access
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
@@ -21,9 +22,11 @@ from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import read_ports
 from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.private_file import write_private
+from loopwright.edges.registry import API
+from loopwright.edges.registry import LOCAL as REGISTRY
 from loopwright.edges.secrets import CALLBACK, new_key
 from loopwright.edges.topics import topic_specs
-from loopwright.errors import InvalidDefinition, NotFound
+from loopwright.errors import InvalidDefinition, InvalidSettings, NotFound
 from loopwright.settings import Kafka, Settings
 from loopwright.sources.loading import load_sources
 
@@ -36,11 +39,14 @@ MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway", SCHEDU
 
 
 def stack_config(settings: Settings) -> StackConfig:
-    """What the platform consists of. Raises NotFound where the job is not there."""
+    """What the platform consists of. Raises NotFound where the job is not there, InvalidSettings where two registries are asked for."""
     script = ROOT / "jobs" / "orchestrator.py"
     if not script.is_file():
         remedy = "install Loopwright again, from its wheel or from a clone of its repository (`make setup`)"
         raise NotFound("the job is not there", f"{script} is missing", remedy)
+    if settings.platform.registry and settings.registry.url:
+        why = f"LOOPWRIGHT_REGISTRY__URL is {settings.registry.url}, and the platform is to run one itself"
+        raise InvalidSettings("one schema registry is used", why, "unset LOOPWRIGHT_REGISTRY__URL, or start without --registry")
     urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
     ours = [name for name, url in urls.items() if urlsplit(url).hostname in LOCAL]
     return StackConfig(
@@ -49,6 +55,8 @@ def stack_config(settings: Settings) -> StackConfig:
         environment=dict(settings.variables()),
         kafka=settings.kafka.bootstrap_servers,
         topics=tuple(topic_specs(settings)),
+        registry=settings.platform.registry,
+        register=partial(_register, settings),
         flink=FlinkConfig(
             settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
         ),
@@ -83,6 +91,7 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
         "LOOPWRIGHT_AGENTS_URL": there.agents_url,
         "LOOPWRIGHT_GATEWAY_URL": there.gateway_url,
         "LOOPWRIGHT_HOME": str(there.home),
+        **({"LOOPWRIGHT_REGISTRY__URL": there.registry.url} if REGISTRY in endpoints.services else {}),
         **({"LOOPWRIGHT_KEYS_FILE": str(settings.keys_file.expanduser().resolve())} if settings.keys_file else {}),
         **({"LOOPWRIGHT_SOURCES_FILE": str(settings.sources_file.expanduser().resolve())} if settings.sources_file else {}),
         **_key_by_file(settings, there.home),
@@ -114,6 +123,10 @@ def _publish(settings: Settings, endpoints: Endpoints) -> None:
     apply_team(at(settings, endpoints), team_dir(settings))
 
 
+def _register(settings: Settings, endpoints: Endpoints) -> None:
+    register_all(at(settings, endpoints))
+
+
 def at(settings: Settings, endpoints: Endpoints) -> Settings:
     """The settings with the addresses that the platform really has."""
     services = endpoints.services
@@ -122,6 +135,8 @@ def at(settings: Settings, endpoints: Endpoints) -> Settings:
         "gateway_url": services.get(GATEWAY, settings.gateway_url),
     }
     found["home"] = Layout.at(settings.home).home
+    if REGISTRY in services:
+        found["registry"] = settings.registry.model_copy(update={"url": services[REGISTRY] + API})
     return settings.model_copy(update={**found, "kafka": Kafka(bootstrap_servers=endpoints.kafka, client=settings.kafka.client)})
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from loopwright.cli.stack import at, own_secrets, stack_config, team_dir, with_local_ports
+from loopwright.edges.platform.registry_server import server_settings
 from loopwright.edges.platform.services import Endpoints
+from loopwright.edges.platform.status import expected_names
 from loopwright.edges.secrets import SecretsFile, key_bytes
-from loopwright.errors import InvalidDefinition
-from loopwright.settings import Settings, read_settings
+from loopwright.errors import InvalidDefinition, InvalidSettings
+from loopwright.settings import Platform, Registry, Settings, read_settings
 
 HERE = Endpoints("127.0.0.1:29092", "http://127.0.0.1:28081", {"agents": "http://127.0.0.1:21801", "gateway": "http://127.0.0.1:21800"})
 
@@ -74,6 +76,29 @@ def test_the_processes_are_told_where_everything_is(tmp_path):
         "LOOPWRIGHT_HOME": str(tmp_path),
         "LOOPWRIGHT_SECRETS_FILE": str(tmp_path / "run" / "secrets.json"),
     }
+
+
+def test_a_registry_is_run_where_it_is_asked_for_and_everything_is_told_where_it_is(tmp_path):
+    asked = settings(home=tmp_path, platform=Platform(registry=True))
+    here = Endpoints(HERE.kafka, HERE.flink, {**HERE.services, "registry": "http://127.0.0.1:21803"})
+    config = stack_config(asked)
+    assert (config.registry, stack_config(settings()).registry) == (True, False)
+    assert expected_names(config)[:2] == ["kafka", "registry"]
+    assert config.variables(here)["LOOPWRIGHT_REGISTRY__URL"] == "http://127.0.0.1:21803/apis/ccompat/v7"
+    assert at(asked, here).registry.url == "http://127.0.0.1:21803/apis/ccompat/v7"
+    assert at(asked, HERE).registry.url == ""
+
+
+def test_two_registries_are_not_asked_for():
+    with pytest.raises(InvalidSettings, match="one schema registry is used"):
+        stack_config(settings(platform=Platform(registry=True), registry=Registry(url="https://registry.example")))
+
+
+def test_the_registry_keeps_its_ids_on_this_machine_and_has_a_rule(tmp_path):
+    found = server_settings({"registry": 1, "registry-management": 2}, tmp_path)
+    assert (found["quarkus.http.host"], found["quarkus.management.host"]) == ("127.0.0.1", "127.0.0.1")
+    assert found["apicurio.datasource.url"].startswith(f"jdbc:h2:file:{tmp_path}/registry;")
+    assert found["apicurio.rules.global.compatibility"] == "BACKWARD"
 
 
 def test_a_platform_makes_its_secrets_once_for_its_owner_alone(tmp_path):

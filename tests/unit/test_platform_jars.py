@@ -1,15 +1,19 @@
 """The lock file of the jars, and how it is read."""
 
+import io
 import re
+import tarfile
+from pathlib import Path
 
 import pytest
 
-from loopwright.edges.platform.jars import ALONE, LOCK, WITH_CLOSURE, Jar, locked, read_lock
+from loopwright.edges.platform.jars import ALONE, LOCK, OPTIONAL, WITH_CLOSURE, Jar, Jars, locked, read_lock
 from loopwright.errors import PlatformFailed
 
 
 def test_the_lock_holds_the_broker_with_its_closure_and_the_connector_alone() -> None:
     jars = locked()
+    assert not any(jar.group in OPTIONAL for jar in jars)
     assert [jar.coordinate for jar in jars if jar.group == "flink"] == list(ALONE["flink"])
     kafka = {jar.coordinate for jar in jars if jar.group == "kafka"}
     assert len(kafka) == 46
@@ -21,11 +25,42 @@ def test_the_lock_names_no_host() -> None:
 
 
 def test_every_jar_has_a_file_name_of_its_own() -> None:
-    names = [(jar.group, jar.filename) for jar in locked()]
+    names = [(jar.group, jar.filename) for jar in locked(OPTIONAL)]
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("line", ["kafka a:b:1", "kafka a:b " + "0" * 64, "kafka a:b:1 " + "0" * 63, "a:b:1 " + "0" * 64])
+def test_a_set_that_is_optional_is_there_for_those_that_ask() -> None:
+    assert [jar.coordinate for jar in locked(("registry",)) if jar.group == "registry"] == list(ALONE["registry"])
+
+
+def archive(folder: Path, content: bytes) -> Jars:
+    """A cache that holds an archive with one file."""
+    jar = Jar("registry", "org.example:server:tar.gz:all:1.0", "0" * 64)
+    file = folder / "jars" / "registry" / jar.filename
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    return Jars(folder, (jar,))
+
+
+def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as made:
+        made.addfile(tarfile.TarInfo("run.jar"), io.BytesIO())
+    folder = archive(tmp_path, packed.getvalue()).unpacked("registry")
+    assert (folder.name, [file.name for file in folder.iterdir()]) == ("server-1.0-all", ["run.jar"])
+    (folder / "mark").touch()
+    assert (Jars(tmp_path, (Jar("registry", "org.example:server:tar.gz:all:1.0", "0" * 64),)).unpacked("registry") / "mark").exists()
+
+
+def test_an_archive_that_is_none_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(PlatformFailed, match=r"server-1.0-all.tar.gz cannot be unpacked"):
+        archive(tmp_path, b"no archive").unpacked("registry")
+    assert [file.name for file in (tmp_path / "jars" / "registry").iterdir()] == ["server-1.0-all.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "line", ["kafka a:b:1:2 " + "0" * 64, "kafka a:b:1", "kafka a:b " + "0" * 64, "kafka a:b:1 " + "0" * 63, "a:b:1 " + "0" * 64]
+)
 def test_a_line_that_is_none_is_named(line: str) -> None:
     with pytest.raises(PlatformFailed) as refused:
         read_lock(f"# head\n{line}\n")
@@ -34,3 +69,4 @@ def test_a_line_that_is_none_is_named(line: str) -> None:
 
 def test_a_jar_is_named_as_maven_names_it() -> None:
     assert Jar("kafka", "org.apache.kafka:kafka_2.13:4.3.1", "0" * 64).filename == "kafka_2.13-4.3.1.jar"
+    assert Jar("x", "org.example:server:tar.gz:all:1.0", "0" * 64).filename == "server-1.0-all.tar.gz"

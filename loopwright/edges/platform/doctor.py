@@ -13,7 +13,6 @@ from typing import Literal
 import psutil
 
 from loopwright.edges.platform.flink import JOB_MANAGER
-from loopwright.edges.platform.jars import Jars, locked
 from loopwright.edges.platform.java import find_java
 from loopwright.edges.platform.jvm import site_packages
 from loopwright.edges.platform.ports import is_free
@@ -81,12 +80,12 @@ def _java(stack: Stack) -> Iterator[Finding]:
 
 
 def _jars(stack: Stack) -> Iterator[Finding]:
-    missing = Jars(stack.cache).missing()
+    missing = stack.jars.missing()
     if missing:
-        seen = f"{len(missing)} of {len(locked())} are not in {stack.cache}, {missing[0].coordinate} for one"
+        seen = f"{len(missing)} of {len(stack.jars)} are not in {stack.cache}, {missing[0].coordinate} for one"
         yield Finding("jars", "warning", seen, "the next `loopwright up` fetches them; it needs the network for that")
     else:
-        yield Finding("jars", "ok", f"{len(locked())} in {stack.cache}")
+        yield Finding("jars", "ok", f"{len(stack.jars)} in {stack.cache}")
 
 
 def _disk(stack: Stack) -> Iterator[Finding]:

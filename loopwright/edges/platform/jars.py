@@ -1,17 +1,18 @@
-"""Kafka and connector jars by lock file: `jars.lock` beside this module names each with its SHA-256.
+"""Kafka and connector jars, and archives, by lock file: `jars.lock` beside this module names each with its SHA-256.
 
     python -m loopwright.edges.platform.jars sync [CACHE]    fetch what is missing
     python -m loopwright.edges.platform.jars lock            resolve anew and write jars.lock
 
 Jars are fetched through jgo from its default Maven repository, or from another one whose URL is given. Each is fetched into a folder of
-its own and moved to the cache only when its SHA-256 is right, so a cache never holds half a jar.
+its own and moved to the cache only when its SHA-256 is right, so a cache never holds half a jar. An archive (tar.gz) is unpacked beside it.
 """
 
 import hashlib
 import shutil
 import sys
+import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,9 @@ WITH_CLOSURE = {"kafka": ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-
 ALONE = {
     "flink": ("org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",),
     "sql-client": ("org.apache.flink:flink-sql-gateway:2.3.0",),  # the SQL client is one for it, and the wheel lacks it
+    "registry": ("io.apicurio:apicurio-registry-app:tar.gz:all:3.3.3",),
 }
+OPTIONAL = frozenset({"registry"})  # sets that are fetched where they are asked for
 _PARALLEL = 8
 _HTTP_TIMEOUT_S = 30
 _ATTEMPTS = 3
@@ -36,7 +39,10 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Jar:
-    """One jar: the set it belongs to, its Maven coordinate `group:artifact:version`, and its SHA-256 in hex."""
+    """One jar: the set it belongs to, its Maven coordinate, and its SHA-256 in hex.
+
+    The coordinate is `group:artifact:version`, or `group:artifact:packaging:classifier:version` for what is no plain jar.
+    """
 
     group: str
     coordinate: str
@@ -45,8 +51,15 @@ class Jar:
     @property
     def filename(self) -> str:
         """Its name in the cache."""
-        _, artifact, version = self.coordinate.split(":")
-        return f"{artifact}-{version}.jar"
+        _, artifact, packaging, classifier, version = _parts(self.coordinate)
+        return f"{artifact}-{version}{classifier and f'-{classifier}'}.{packaging}"
+
+
+def _parts(coordinate: str) -> tuple[str, str, str, str, str]:
+    """Group, artifact, packaging, classifier (empty: none), version."""
+    group, artifact, *middle, version = coordinate.split(":")
+    packaging, classifier = middle or ("jar", "")
+    return group, artifact, packaging, classifier, version
 
 
 def read_lock(text: str) -> tuple[Jar, ...]:
@@ -56,7 +69,7 @@ def read_lock(text: str) -> tuple[Jar, ...]:
         if not line.strip() or line.startswith("#"):
             continue
         parts = line.split()
-        if len(parts) != 3 or parts[1].count(":") != 2 or len(parts[2]) != 64:
+        if len(parts) != 3 or parts[1].count(":") not in (2, 4) or len(parts[2]) != 64:
             remedy = f"restore the file, or write it anew: {_LOCK_COMMAND}"
             raise PlatformFailed("jars.lock cannot be read", f"line {number}: {line!r}", remedy)
         jars.append(Jar(*parts))
@@ -66,9 +79,9 @@ def read_lock(text: str) -> tuple[Jar, ...]:
 _LOCK_COMMAND = "python -m loopwright.edges.platform.jars lock"
 
 
-def locked() -> tuple[Jar, ...]:
-    """The jars of the lock file that comes with the package."""
-    return read_lock(LOCK.read_text())
+def locked(optional: Collection[str] = ()) -> tuple[Jar, ...]:
+    """The jars of the lock file that comes with the package; of the OPTIONAL sets those that are asked for."""
+    return tuple(jar for jar in read_lock(LOCK.read_text()) if jar.group not in OPTIONAL - set(optional))
 
 
 def _silent(_done: int, _of: int) -> None:
@@ -87,6 +100,25 @@ class Jars:
     def paths(self, group: str) -> tuple[Path, ...]:
         """The jars of a set, sorted by name."""
         return tuple(sorted(self._path(jar) for jar in self._jars if jar.group == group))
+
+    def __len__(self) -> int:
+        """How many there are to be."""
+        return len(self._jars)
+
+    def unpacked(self, group: str) -> Path:
+        """The folder of a set that is one archive, unpacked there when it is first asked for. Raises PlatformFailed where it cannot be."""
+        (archive,) = self.paths(group)
+        folder = archive.with_name(archive.name.removesuffix(".tar.gz"))
+        if not folder.is_dir():
+            try:
+                with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".unpacking-") as room:
+                    with tarfile.open(archive) as opened:
+                        opened.extractall(Path(room) / "content", filter="data")
+                    (Path(room) / "content").rename(folder)
+            except (OSError, tarfile.TarError) as error:
+                if not folder.is_dir():  # else somebody else was quicker
+                    raise PlatformFailed(f"{archive.name} cannot be unpacked", str(error), f"make room, or delete {archive}") from error
+        return folder
 
     def missing(self) -> tuple[Jar, ...]:
         """What is not in the cache; sizes and sums are not looked at."""
@@ -150,13 +182,18 @@ def _resolve(coordinate: str, room: Path, repository: str) -> Path:
     """One file through jgo, tried three times."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return Path(_context(room, repository).create_dependency(coordinate).artifact.resolve())
+            return Path(_artifact(_context(room, repository), coordinate).resolve())
         except (requests.RequestException, OSError, RuntimeError) as error:
             shutil.rmtree(room, ignore_errors=True)
             room.mkdir(exist_ok=True)
             if attempt == _ATTEMPTS:
                 raise _no_network(coordinate, error) from error
     raise AssertionError("unreachable")
+
+
+def _artifact(context: Any, coordinate: str) -> Any:
+    group, artifact, packaging, classifier, version = _parts(coordinate)
+    return context.project(group, artifact).at_version(version).artifact(classifier, packaging)
 
 
 def _no_network(coordinate: str, error: Exception) -> LoopwrightError:
@@ -185,10 +222,10 @@ def write_lock(file: Path = LOCK, repository: str = "") -> int:
     """Resolve the coordinates above anew, fetch every jar, and write the lock file. Returns the number of jars."""
     with tempfile.TemporaryDirectory(prefix="loopwright-jars-") as room:
         context = _context(Path(room), repository)
-        found = [(group, dep) for group, names in WITH_CLOSURE.items() for dep in _closure(context, names)]
-        found += [(group, context.create_dependency(name)) for group, names in ALONE.items() for name in names]
+        found = [(group, dep.artifact, "") for group, names in WITH_CLOSURE.items() for dep in _closure(context, names)]
+        found += [(group, _artifact(context, name), name) for group, names in ALONE.items() for name in names]
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            jars = sorted(pool.map(lambda pair: _seal(*pair), found))
+            jars = sorted(pool.map(lambda one: _seal(*one), found))
     lines = [f"{jar.group} {jar.coordinate} {jar.sha256}" for jar in jars]
     head = f"# Jars of the local platform: set, Maven coordinate, SHA-256. Written by `{_LOCK_COMMAND}`.\n"
     file.write_text(head + "\n".join(lines) + "\n")
@@ -200,9 +237,9 @@ def _closure(context: Any, names: Iterable[str]) -> list[Any]:
     return [dep for dep in (*given, *transitive) if dep.scope in ("compile", "runtime", None)]
 
 
-def _seal(group: str, dependency: Any) -> Jar:
-    artifact = dependency.artifact
-    return Jar(group, f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}", sha256(Path(artifact.resolve())))
+def _seal(group: str, artifact: Any, coordinate: str) -> Jar:
+    said = coordinate or f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}"
+    return Jar(group, said, sha256(Path(artifact.resolve())))
 
 
 def _counted(done: int, of: int) -> None:
@@ -216,8 +253,9 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(f"{write_lock()} jars in {LOCK.name}\n")
         case ["sync", *rest] if len(rest) <= 1:
             cache = Path(rest[0]) if rest else Path("~/.cache/loopwright")
-            fetched = Jars(cache).sync(_counted)
-            sys.stdout.write(f"{len(locked())} jars in {cache}, {fetched} fetched\n")
+            jars = Jars(cache)
+            fetched = jars.sync(_counted)
+            sys.stdout.write(f"{len(jars)} jars in {cache}, {fetched} fetched\n")
         case _:
             sys.stderr.write(__doc__ or "")
             return 2

@@ -41,6 +41,11 @@ class Layout:
         return self.home / "data" / "savepoints"
 
     @property
+    def registry_data(self) -> Path:
+        """The schema registry's database."""
+        return self.home / "data" / "registry"
+
+    @property
     def conf(self) -> Path:
         """Configuration files that were written for the processes."""
         return self.home / "conf"
@@ -61,7 +66,7 @@ class Layout:
 
     def make(self) -> None:
         """Make the folders, and keep them out of version control."""
-        for folder in (self.run, self.logs, self.kafka_data, self.checkpoints, self.savepoints, self.conf, self.tmp):
+        for folder in (self.run, self.logs, self.kafka_data, self.registry_data, self.checkpoints, self.savepoints, self.conf, self.tmp):
             folder.mkdir(parents=True, exist_ok=True)
         if not self.mark.exists():
             self.mark.write_text('{"layout": 1}\n')

@@ -15,6 +15,8 @@ from loopwright.errors import NotFound, PlatformFailed
 from loopwright.settings import Settings
 
 WIDEST = "80"
+# a record without the prefix that names its schema: a zero and four bytes, fewer letters where these happen to be one of UTF-8
+_BODY = r"REGEXP_REPLACE(record, '^\x00[\s\S]{0,4}(?=\{)', '')"
 _HOLE = re.compile(r"\$\{(\w+)\}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ECHO = ("Flink SQL> ", "> ")
@@ -46,11 +48,11 @@ class Reading:
 
 
 def variables(settings: Settings, brokers: str, reading: Reading) -> dict[str, str]:
-    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals, and how Kafka is reached."""
+    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals; how Kafka is reached; its body."""
     topics = {name.upper(): _quoted(value) for name, value in settings.topics.model_dump().items()}
     client = {"bootstrap.servers": brokers, "isolation.level": "read_committed", **java_properties(settings.kafka.client)}
     options = " ".join(f"'properties.{_quoted(name)}' = '{_quoted(value)}'," for name, value in client.items())
-    return {**topics, "KAFKA": options, "BOUNDED_MODE": "unbounded" if reading.follow else "latest-offset"}
+    return {**topics, "KAFKA": options, "BODY": _BODY, "BOUNDED_MODE": "unbounded" if reading.follow else "latest-offset"}
 
 
 def filled(text: str, values: Mapping[str, str], name: str) -> str:
