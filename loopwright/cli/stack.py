@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import loopwright
 from loopwright.cli.agents import apply_team
 from loopwright.edges.access import check_access
+from loopwright.edges.platform.code import JOB, PACKAGE, ROOT
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
@@ -26,9 +26,6 @@ from loopwright.edges.topics import topic_specs
 from loopwright.errors import NotFound
 from loopwright.settings import Kafka, Settings
 
-PACKAGE = Path(loopwright.__file__).resolve().parent
-BUNDLE = PACKAGE / "bundle"  # in a wheel jobs/, udfs/, sql/ and agents/ are in here, else beside the package
-ROOT = BUNDLE if BUNDLE.is_dir() else PACKAGE.parent
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AGENTS, GATEWAY = "agents", "gateway"
 MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
@@ -36,10 +33,9 @@ MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
 
 def stack_config(settings: Settings) -> StackConfig:
     """What the platform consists of. Raises NotFound where the job is not there."""
-    script = ROOT / "jobs" / "orchestrator.py"
-    if not script.is_file():
+    if not JOB.is_file():
         remedy = "install Loopwright again, from its wheel or from a clone of its repository (`make setup`)"
-        raise NotFound("the job is not there", f"{script} is missing", remedy)
+        raise NotFound("the job is not there", f"{JOB} is missing", remedy)
     urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
     ours = [name for name, url in urls.items() if urlsplit(url).hostname in LOCAL]
     return StackConfig(
@@ -51,7 +47,7 @@ def stack_config(settings: Settings) -> StackConfig:
         flink=FlinkConfig(
             settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
         ),
-        job=Job(script),
+        job=Job(JOB),
         services=tuple(_service(name) for name in ours),
         variables=partial(_variables, settings),
         publish=partial(_publish, settings),
