@@ -19,6 +19,7 @@ from loopwright.dispatch.decider import DispatchDecider
 from loopwright.edges.access import check_access
 from loopwright.edges.agents import AgentPerformer
 from loopwright.edges.keyring import Keyring
+from loopwright.edges.platform.code import JOB_NAME
 from loopwright.edges.router import RoutePerformer
 from loopwright.edges.values import values_of
 from loopwright.intake import intake
@@ -82,7 +83,7 @@ def main() -> None:
     check_access(settings)  # a right on Kafka that it lacks, too
     env = StreamExecutionEnvironment.get_execution_environment()
     build(env, settings)
-    env.execute("loopwright orchestrator")
+    env.execute(JOB_NAME)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from udfs.keyed import keyed
 from udfs.keyed_state import Stored, pack, unpack
 from udfs.logs import detour_python_threads, pass_on
 from udfs.rows import OUTPUT, record_of, row_of
+from udfs.shipped import Shipped
 from udfs.wakeup import Kind, open_wakeup
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoo
     return keyed(records).connect(definitions).process(loop, OUTPUT).name(uid).uid(uid)
 
 
-class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
+class KeyedLoop(Shipped, KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
     """Input 1: rows of type RECORD; input 2, broadcast: Row(name, definition or None). Outputs, `REJECTED` too: Row(topic, key, value,
     headers).
 

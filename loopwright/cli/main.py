@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loopwright.cli.cluster import app as cluster_app
 from loopwright.cli.keys import app as keys_app
 from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
-from loopwright.cli.sources import app as sources_app
 from loopwright.cli.schemas import app as schemas_app
+from loopwright.cli.sources import app as sources_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -36,6 +37,7 @@ app.add_typer(dlq_app, name="dlq")
 app.add_typer(keys_app, name="keys")
 app.add_typer(sources_app, name="sources")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(cluster_app)
 
 
 def _settings() -> "Settings":

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loopwright.cli.stack import ROOT, stack_config
+from loopwright.cli.stack import stack_config
 from loopwright.edges.kafka import bootstrap_servers
 from loopwright.edges.platform import sql as client
+from loopwright.edges.platform.code import ROOT
 from loopwright.edges.platform.sql import Reading
 from loopwright.edges.platform.stack import Stack
 from loopwright.edges.private_file import write_private
@@ -43,7 +44,7 @@ def sql(settings: Settings, options: SqlOptions) -> int:
 
 def _client(stack: Stack, *arguments: str) -> tuple[list[str], dict[str, str]]:
     stack.jars.sync()
-    return stack.flink().sql_client(stack.jars.paths("sql-client"), *arguments)
+    return stack.flink().programs.sql_client(stack.jars.paths("sql-client"), *arguments)
 
 
 def _wanted(options: SqlOptions) -> str | None:

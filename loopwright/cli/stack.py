@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import loopwright
 from loopwright.cli.agents import apply_team
 from loopwright.cli.schemas import register_all
 from loopwright.edges.access import check_access
+from loopwright.edges.platform.code import JOB, PACKAGE, ROOT
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
@@ -30,9 +30,6 @@ from loopwright.errors import InvalidDefinition, InvalidSettings, NotFound
 from loopwright.settings import Kafka, Settings
 from loopwright.sources.loading import load_sources
 
-PACKAGE = Path(loopwright.__file__).resolve().parent
-BUNDLE = PACKAGE / "bundle"  # in a wheel jobs/, udfs/, sql/ and agents/ are in here, else beside the package
-ROOT = BUNDLE if BUNDLE.is_dir() else PACKAGE.parent
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AGENTS, GATEWAY, SCHEDULER = "agents", "gateway", "scheduler"
 MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway", SCHEDULER: "loopwright.cli.schedule"}
@@ -40,10 +37,9 @@ MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway", SCHEDU
 
 def stack_config(settings: Settings) -> StackConfig:
     """What the platform consists of. Raises NotFound where the job is not there, InvalidSettings where two registries are asked for."""
-    script = ROOT / "jobs" / "orchestrator.py"
-    if not script.is_file():
+    if not JOB.is_file():
         remedy = "install Loopwright again, from its wheel or from a clone of its repository (`make setup`)"
-        raise NotFound("the job is not there", f"{script} is missing", remedy)
+        raise NotFound("the job is not there", f"{JOB} is missing", remedy)
     if settings.platform.registry and settings.registry.url:
         why = f"LOOPWRIGHT_REGISTRY__URL is {settings.registry.url}, and the platform is to run one itself"
         raise InvalidSettings("one schema registry is used", why, "unset LOOPWRIGHT_REGISTRY__URL, or start without --registry")
@@ -60,7 +56,7 @@ def stack_config(settings: Settings) -> StackConfig:
         flink=FlinkConfig(
             settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
         ),
-        job=Job(script),
+        job=Job(JOB),
         services=tuple(_service(name) for name in [*ours, *([SCHEDULER] if _has_schedules(settings) else [])]),
         variables=partial(_variables, settings),
         publish=partial(_publish, settings),

@@ -90,12 +90,11 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
         **Memory().settings(),
         "taskmanager.numberOfTaskSlots": str(config.slots),
         "taskmanager.jvm-exit-on-oom": "true",
-        "parallelism.default": str(config.parallelism),
         **_failures(),
-        **_state(config, layout),
-        **_python(config, python),
-        "execution.buffer-timeout.interval": "0 ms",
-        "pipeline.object-reuse": "true",
+        **_state(layout),
+        **job_options(config),
+        "python.executable": str(python),
+        "python.client.executable": str(python),
         # while records are held back a checkpoint waits behind those that are buffered before the operator: let them be dozens, not
         # hundreds (it cannot overtake them: Flink has no unaligned checkpoints for an operator with a broadcast input)
         "taskmanager.memory.segment-size": "4 kb",
@@ -113,8 +112,22 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
     }
 
 
+def job_options(config: FlinkConfig) -> dict[str, str]:
+    """The options that belong to the job, on whichever cluster it runs."""
+    return {
+        "parallelism.default": str(config.parallelism),
+        **_restarts(),
+        **_checkpoints(config),
+        "python.execution-mode": config.execution_mode,
+        # in thread mode there are no bundles, and yet each operator looks for one to end so often
+        "python.fn-execution.bundle.time": "1" if config.execution_mode == "process" else "60000",
+        "execution.buffer-timeout.interval": "0 ms",
+        "pipeline.object-reuse": "true",
+    }
+
+
 def _failures() -> dict[str, str]:
-    """How soon a death is seen, and what happens then."""
+    """How soon a death is seen."""
     return {
         # a dead process is noticed at the second heartbeat that it refuses; one that hangs, after the time-out
         "heartbeat.interval": "500 ms",
@@ -124,6 +137,12 @@ def _failures() -> dict[str, str]:
         "cluster.registration.initial-timeout": "200 ms",
         # wait for a lost TaskManager; else each missing slot fails at once and counts as a restart
         "resourcemanager.standalone.start-up-time": "10 min",
+    }
+
+
+def _restarts() -> dict[str, str]:
+    """What happens to the job when a task of it fails."""
+    return {
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "100 ms",
         "restart-strategy.exponential-delay.max-backoff": "2 s",
@@ -135,29 +154,25 @@ def _failures() -> dict[str, str]:
     }
 
 
-def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
-    """Where the job's state lives and how it is kept. Local state is small: on the heap it is read without a detour."""
+def _state(layout: Layout) -> dict[str, str]:
+    """Where the job's state lives. Local state is small: on the heap it is read without a detour."""
     return {
         "state.backend.type": "hashmap",
+        "execution.checkpointing.dir": layout.checkpoints.as_uri(),
+        "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
+    }
+
+
+def _checkpoints(config: FlinkConfig) -> dict[str, str]:
+    """How the job's state is kept."""
+    return {
         "execution.checkpointing.interval": f"{config.checkpoint_interval_ms} ms",
         "execution.checkpointing.min-pause": "1 s",
         "execution.checkpointing.timeout": "2 min",
-        "execution.checkpointing.dir": layout.checkpoints.as_uri(),
-        "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
         "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         # a full disk must not stop the job: it runs on and says so
         "execution.checkpointing.tolerable-failed-checkpoints": "1000000",
-    }
-
-
-def _python(config: FlinkConfig, python: Path) -> dict[str, str]:
-    return {
-        "python.execution-mode": config.execution_mode,
-        "python.executable": str(python),
-        "python.client.executable": str(python),
-        # in thread mode there are no bundles, and yet each operator looks for one to end so often
-        "python.fn-execution.bundle.time": "1" if config.execution_mode == "process" else "60000",
     }
 
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from loopwright.edges.platform.flink_rest import FINAL, FlinkRest, JobInfo
 from loopwright.edges.platform.layout import Layout
@@ -43,8 +44,10 @@ class Jobs:
     client: Callable[..., tuple[list[str], dict[str, str]]]
     folder: Path
 
-    def submit(self, job: Job, from_savepoint: Path | None = None, seconds: float = 120) -> str:
+    def submit(self, job: Job, from_point: str = "", seconds: float = 120) -> str:
         """Submit a job and return its id as soon as the JobManager has it. The client waits for a cluster that is still starting.
+
+        `from_point` is the URI of a savepoint or checkpoint, as the cluster's machines know it; empty: afresh.
 
         Raises PlatformFailed with the client's last lines when it fails or takes longer than `seconds`.
         """
@@ -52,7 +55,7 @@ class Jobs:
         out.unlink(missing_ok=True)
         id_, before = uuid.uuid4().hex, self.noted()
         self._remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
-        args, environment = self.client(CLIENT_MAIN, *_run_arguments(job, id_, from_savepoint))
+        args, environment = self.client(CLIENT_MAIN, *_run_arguments(job, id_, from_point))
         self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
         ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
         code = self.processes.exit_code(CLIENT)
@@ -112,7 +115,7 @@ class Jobs:
 
     def stop_with_savepoint(self, job: str, seconds: float = 60) -> Path:
         """Stop a job so that the next start resumes exactly there; returns the savepoint. Raises PlatformFailed."""
-        return self.rest.stop_with_savepoint(job, self.layout.savepoints, seconds)
+        return Path(unquote(urlparse(self.rest.stop_with_savepoint(job, self.layout.savepoints.as_uri(), seconds)).path))
 
     def stop(self, seconds: float = 60) -> Path | None:
         """Stop the current job with a savepoint if it runs; cancel it when that fails (its checkpoints stay). Returns the savepoint."""
@@ -186,8 +189,8 @@ def _written_ns(file: Path) -> int:
         return 0  # removed meanwhile
 
 
-def _run_arguments(job: Job, id_: str, from_savepoint: Path | None) -> list[str]:
-    resume = ["-s", from_savepoint.as_uri()] if from_savepoint is not None else []
+def _run_arguments(job: Job, id_: str, from_point: str) -> list[str]:
+    resume = ["-s", from_point] if from_point else []
     files = ["-pyfs", ",".join(map(str, job.python_files))] if job.python_files else []
     return ["run", "-d", f"-D$internal.pipeline.job-id={id_}", *resume, *files, "-py", str(job.script), *job.arguments]
 

@@ -22,6 +22,7 @@ from loopwright.edges.platform.config import Observer, Progress, StackConfig
 from loopwright.edges.platform.flink import FlinkCluster, rest_url, stop_cluster
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.flink_home import lay_out
+from loopwright.edges.platform.flink_programs import Program
 from loopwright.edges.platform.flink_rest import FINAL, FlinkRest
 from loopwright.edges.platform.jars import Jars
 from loopwright.edges.platform.jars import locked as jars_of
@@ -98,7 +99,7 @@ class Stack:
     @property
     def jobs(self) -> Jobs:
         """The jobs of the cluster."""
-        return Jobs(self.layout, self.rest, self.processes, lambda *args: self.flink().client(*args), self.config.folder.resolve())
+        return Jobs(self.layout, self.rest, self.processes, self._client, self.config.folder.resolve())
 
     def broker(self) -> Broker:
         """The Kafka node."""
@@ -309,7 +310,7 @@ class Stack:
         parts = [*own, *(flink.commands() if flink else []), *(self._command(service) for service in self.config.services)]
         if flink is None or self.config.job is None:
             return Plan(self.layout.home, tuple(parts), rest_url(self.ports) if flink else "")
-        args, environment = flink.client(CLIENT_MAIN)
+        args, environment = flink.programs.client(CLIENT_MAIN)
         client = Client(tuple(args), environment, self.config.folder.resolve())
         return Plan(self.layout.home, tuple(parts), rest_url(self.ports), self.config.job, client, self.config.job_seconds)
 
@@ -379,6 +380,9 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         compiled = {"PYTHONPYCACHEPREFIX": str(self.cache / "pycache")}  # modules are compiled once, wherever they lie
         return {**self.config.environment, **compiled, **self.config.variables(self.endpoints)}
+
+    def _client(self, *arguments: str) -> Program:
+        return self.flink().programs.client(*arguments)
 
     def _python_environment(self) -> dict[str, str]:
         return child_environment(self._environment(), self.java, self.layout, self.config.python_paths)
