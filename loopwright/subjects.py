@@ -24,7 +24,7 @@ from loopwright.settings import Topics
 
 COMPATIBILITY = "BACKWARD_TRANSITIVE"  # of each version with all before it: a log is read from its beginning
 DRAFT = "http://json-schema.org/draft-07/schema#"  # the newest that every registry and serializer knows
-DEFINITION, ROSTER = "loopwright.agent.definition", "loopwright.agent.roster"
+DEFINITION, ROSTER, NOTE = "loopwright.agent.definition", "loopwright.agent.roster", "loopwright.schedule.note"
 Kind = Literal["JSON", "AVRO"]
 
 READ = {
@@ -49,6 +49,7 @@ _ENVELOPE: dict[str, Any] = {
     "correlationid": TEXT,
     "traceparent": TEXT,
 }
+_COMPACTED = ("definitions", "schedules")
 _ALWAYS = ("id", "source", "workflowid")
 
 
@@ -73,8 +74,14 @@ class Subject:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of schema that there are of it. A definition is configuration, and holds JSON Schemas itself: it is always JSON."""
-        return ("JSON",) if self.role == "definitions" else ("JSON", "AVRO")
+        """The kinds of schema that there are of it."""
+        return ("JSON", "AVRO") if self.enveloped else ("JSON",)
+
+    @property
+    def enveloped(self) -> bool:
+        """Whether it is a CloudEvent. What stands in a compacted topic is none, and always JSON: definitions, which hold JSON Schemas
+        themselves, and notes."""
+        return self.role not in _COMPACTED
 
     def subject(self, kind: Kind, topics: Topics) -> str:
         """The subject's name in a registry."""
@@ -92,7 +99,7 @@ class Subject:
     def json(self) -> dict[str, Any]:
         """The JSON Schema of the whole record."""
         head = {"$schema": DRAFT, "title": self.type}
-        if self.role == "definitions":
+        if not self.enveloped:
             return head | closed(self.data)
         said = {"specversion": {"const": "1.0"}, "type": {"const": self.type}, "datacontenttype": {"const": "application/json"}}
         properties = {**said, "schemaversion": COUNT, **_ENVELOPE, "data": self.data}
@@ -158,6 +165,11 @@ def _definitions() -> Iterator[Subject]:
     yield Subject("definitions", ROSTER, {"type": "object", "required": list(properties), "properties": properties})
 
 
+def _notes() -> Iterator[Subject]:
+    properties = {"schedule": TEXT, "until": {"type": "string", "format": "date-time"}}
+    yield Subject("schedules", NOTE, {"type": "object", "required": list(properties), "properties": properties})
+
+
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON Schema of pydantic's without references, titles and defaults: those a registry compares, and these say nothing."""
     parts = schema.get("$defs", {})
@@ -183,7 +195,7 @@ def subjects() -> tuple[Subject, ...]:
     """All of them, in the order of the topics."""
     read = (Subject(role, kind, _told(kind)) for role, kinds in READ.items() for kind in kinds)
     written = (Subject(role, kind, data) for role, types in schemas.WRITTEN.items() for kind, data in types.items())
-    return (*read, *written, *_definitions())
+    return (*read, *written, *_definitions(), *_notes())
 
 
 @cache

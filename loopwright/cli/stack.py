@@ -1,7 +1,7 @@
 """Which parts make up the local platform: the one composition that `up`, `demo`, `down` and `status` share.
 
 Kafka with the product's topics, Flink with the job, the agents, the gateway; where there are schedules what starts them, and a schema
-registry where one is asked for. An address in the settings that is not on this machine is somebody else's: that part is used and not started.
+registry where one is asked for. An address in the settings that is not on this machine is somebody else's: that part is used, not started.
 """
 
 import json

@@ -191,7 +191,7 @@ class Framing:
 
 def _written(settings: Settings) -> dict[tuple[str, bytes], Subject]:
     """By topic and CloudEvents type, what is written with a schema."""
-    return {(getattr(settings.topics, one.role), one.type.encode()): one for one in subjects() if one.role != "definitions"}
+    return {(getattr(settings.topics, one.role), one.type.encode()): one for one in subjects() if one.enveloped}
 
 
 @dataclass(frozen=True, slots=True)

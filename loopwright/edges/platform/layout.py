@@ -1,5 +1,6 @@
 """Where everything lies: the state folder of one local platform, and the cache that all of them on a machine share."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,3 +72,14 @@ class Layout:
         if not self.mark.exists():
             self.mark.write_text('{"layout": 1}\n')
             (self.home / ".gitignore").write_text("*\n")
+
+    def wipe(self) -> None:
+        """Delete everything but the ports: they stay as they were told to others."""
+        for entry in self.home.iterdir():
+            if entry.is_dir() and entry != self.run:
+                shutil.rmtree(entry, ignore_errors=True)
+        for entry in self.run.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name not in ("ports.json", "lock"):
+                entry.unlink(missing_ok=True)

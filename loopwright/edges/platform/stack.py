@@ -179,7 +179,7 @@ class Stack:
             self._stop([kafka.NAME], self._stop_rest)
             self._end_archives(wait=not wipe)
             if wipe:
-                self._wipe()
+                self.layout.wipe()
         return savepoint
 
     def _prepare(self) -> None:
@@ -360,17 +360,6 @@ class Stack:
             wait_for(lambda: not self._runs(ARCHIVES), _ARCHIVES_S)
             self._tell(ARCHIVES, "stopped")
         self.processes.stop(ARCHIVES, 1)
-
-    def _wipe(self) -> None:
-        """Delete everything in the state folder but the ports: they stay as they were told to others."""
-        for entry in self.layout.home.iterdir():
-            if entry.is_dir() and entry != self.layout.run:
-                shutil.rmtree(entry, ignore_errors=True)
-        for entry in self.layout.run.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name not in ("ports.json", "lock"):
-                entry.unlink(missing_ok=True)
 
     @property
     def _topics_note(self) -> Path:
