@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -121,11 +121,11 @@ def _release(remote: Remote, settings: Settings, wish: Wish) -> Release:
         )
     check_access(settings)
     make_topics(bootstrap_servers(settings), topic_specs(settings), _TOPICS_S)
-    jars = [] if fit.has_kafka else Jars(settings.cache_dir().resolve()).paths("flink")
+    jars: Sequence[Path] = [] if fit.has_kafka else Jars(settings.cache_dir().resolve()).paths("flink")
     return remote.releases.new(_options(settings, wish, jars), _variables(settings))
 
 
-def _options(settings: Settings, wish: Wish, jars: "list[Path] | tuple[Path, ...]") -> dict[str, str]:
+def _options(settings: Settings, wish: Wish, jars: Sequence[Path]) -> dict[str, str]:
     """The job's options of Flink."""
     own = job_options(FlinkConfig(parallelism=wish.parallelism, execution_mode="process" if wish.processes else "thread"))
     return {
