@@ -12,6 +12,7 @@ import typer
 
 from loopwright.cli.keys import app as keys_app
 from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
+from loopwright.cli.topics import app as topics_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -32,6 +33,7 @@ app.add_typer(agents_app, name="agents")
 dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, trying it again, dropping it.", no_args_is_help=True)
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(keys_app, name="keys")
+app.add_typer(topics_app, name="topics")
 
 
 def _settings() -> "Settings":

@@ -15,6 +15,7 @@ import loopwright
 from loopwright.cli.agents import apply_team
 from loopwright.edges.access import check_access
 from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.copies import folder_named
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
@@ -24,7 +25,7 @@ from loopwright.edges.private_file import write_private
 from loopwright.edges.secrets import CALLBACK, new_key
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import NotFound
-from loopwright.settings import Kafka, Settings
+from loopwright.settings import Settings
 
 PACKAGE = Path(loopwright.__file__).resolve().parent
 BUNDLE = PACKAGE / "bundle"  # in a wheel jobs/, udfs/, sql/ and agents/ are in here, else beside the package
@@ -48,9 +49,8 @@ def stack_config(settings: Settings) -> StackConfig:
         environment=dict(settings.variables()),
         kafka=settings.kafka.bootstrap_servers,
         topics=tuple(topic_specs(settings)),
-        flink=FlinkConfig(
-            settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
-        ),
+        flink=_flink(settings),
+        checkpoints=folder_named(settings.state.checkpoints),
         job=Job(script),
         services=tuple(_service(name) for name in ours),
         variables=partial(_variables, settings),
@@ -60,6 +60,18 @@ def stack_config(settings: Settings) -> StackConfig:
         preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
         quick=settings.platform.quick_start,
         supervisor=settings.platform.supervisor,
+    )
+
+
+def _flink(settings: Settings) -> FlinkConfig:
+    platform, state = settings.platform, settings.state
+    return FlinkConfig(
+        platform.task_managers,
+        parallelism=platform.parallelism,
+        execution_mode=platform.execution_mode,
+        checkpoint_interval_ms=state.interval_ms,
+        state_backend=state.backend,
+        settings=platform.flink,
     )
 
 
@@ -110,7 +122,7 @@ def at(settings: Settings, endpoints: Endpoints) -> Settings:
         "gateway_url": services.get(GATEWAY, settings.gateway_url),
     }
     found["home"] = Layout.at(settings.home).home
-    return settings.model_copy(update={**found, "kafka": Kafka(bootstrap_servers=endpoints.kafka, client=settings.kafka.client)})
+    return settings.model_copy(update={**found, "kafka": settings.kafka.model_copy(update={"bootstrap_servers": endpoints.kafka})})
 
 
 def team_dir(settings: Settings) -> Path:

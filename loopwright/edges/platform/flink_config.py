@@ -1,4 +1,5 @@
-"""Flink's configuration for the local cluster, with the reason for each value that is not Flink's own."""
+"""Flink's configuration: what the job wants of any cluster, and what the local one is beside that, with the reason for each value that is
+not Flink's own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ class FlinkConfig:
     parallelism: int = 1
     execution_mode: Literal["thread", "process"] = "thread"
     checkpoint_interval_ms: int = 5000
+    state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
 
@@ -89,10 +91,23 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
         "jobmanager.memory.jvm-overhead.max": "192m",
         **Memory().settings(),
         "taskmanager.numberOfTaskSlots": str(config.slots),
-        "taskmanager.jvm-exit-on-oom": "true",
         "parallelism.default": str(config.parallelism),
+        **job_options(config, str(python), layout.checkpoints.as_uri(), layout.savepoints.as_uri()),
+        "process.working-dir": str(layout.tmp),
+        "io.tmp.dirs": str(layout.tmp),
+        "web.tmpdir": str(layout.tmp),
+        "env.pid.dir": str(layout.run),
+        "env.log.dir": str(layout.logs),
+        **config.settings,
+    }
+
+
+def job_options(config: FlinkConfig, python: str, checkpoints: str, savepoints: str) -> dict[str, str]:
+    """What the job wants of any cluster that it runs on. `python` is the interpreter there, the other two are URIs of folders."""
+    return {
+        "taskmanager.jvm-exit-on-oom": "true",
         **_failures(),
-        **_state(config, layout),
+        **state_options(config.state_backend, config.checkpoint_interval_ms, checkpoints, savepoints),
         **_python(config, python),
         "execution.buffer-timeout.interval": "0 ms",
         "pipeline.object-reuse": "true",
@@ -104,12 +119,6 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
         "taskmanager.network.memory.max-overdraft-buffers-per-gate": "0",
         # the native runtime of thread mode loads one library per process: no job may bring its own
         "classloader.parent-first-patterns.additional": "pemja",
-        "process.working-dir": str(layout.tmp),
-        "io.tmp.dirs": str(layout.tmp),
-        "web.tmpdir": str(layout.tmp),
-        "env.pid.dir": str(layout.run),
-        "env.log.dir": str(layout.logs),
-        **config.settings,
     }
 
 
@@ -135,15 +144,17 @@ def _failures() -> dict[str, str]:
     }
 
 
-def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
-    """Where the job's state lives and how it is kept. Local state is small: on the heap it is read without a detour."""
+def state_options(backend: str, interval_ms: int, checkpoints: str, savepoints: str) -> dict[str, str]:
+    """Where the job's state lives and how it is kept. `checkpoints` and `savepoints` are URIs of folders, `file:` or `s3:`."""
     return {
-        "state.backend.type": "hashmap",
-        "execution.checkpointing.interval": f"{config.checkpoint_interval_ms} ms",
-        "execution.checkpointing.min-pause": "1 s",
+        # small state is read from the heap without a detour; RocksDB's is on disk, and a checkpoint of it holds what is new
+        "state.backend.type": backend,
+        "execution.checkpointing.incremental": "true" if backend == "rocksdb" else "false",
+        "execution.checkpointing.interval": f"{interval_ms} ms",
+        "execution.checkpointing.min-pause": f"{min(1000, interval_ms)} ms",
         "execution.checkpointing.timeout": "2 min",
-        "execution.checkpointing.dir": layout.checkpoints.as_uri(),
-        "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
+        "execution.checkpointing.dir": checkpoints,
+        "execution.checkpointing.savepoint-dir": savepoints,
         "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         # a full disk must not stop the job: it runs on and says so
@@ -151,23 +162,24 @@ def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
     }
 
 
-def _python(config: FlinkConfig, python: Path) -> dict[str, str]:
+def _python(config: FlinkConfig, python: str) -> dict[str, str]:
     return {
         "python.execution-mode": config.execution_mode,
-        "python.executable": str(python),
-        "python.client.executable": str(python),
+        "python.executable": python,
+        "python.client.executable": python,
         # in thread mode there are no bundles, and yet each operator looks for one to end so often
         "python.fn-execution.bundle.time": "1" if config.execution_mode == "process" else "60000",
     }
 
 
 def write_configuration(folder: Path, values: Mapping[str, str]) -> None:
-    """config.yaml and the two logging configurations in `folder`."""
+    """config.yaml and the logging configurations in `folder`: of the cluster, of a client, of a process in a container."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{name}: {_quoted(value)}" for name, value in values.items()]
     (folder / "config.yaml").write_text("\n".join(lines) + "\n")
     (folder / "log4j.properties").write_text(CLUSTER_LOGGING)
     (folder / "log4j-cli.properties").write_text(CLIENT_LOGGING)
+    (folder / "log4j-console.properties").write_text(CONSOLE_LOGGING)
 
 
 def _quoted(value: str) -> str:
@@ -209,4 +221,10 @@ appender.file.append = false
 appender.file.fileName = ${{sys:log.file}}
 appender.file.layout.type = PatternLayout
 appender.file.{_LINE}
+"""
+CONSOLE_LOGGING = f"""{_LEVELS}rootLogger.appenderRef.console.ref = Console
+appender.console.name = Console
+appender.console.type = CONSOLE
+appender.console.layout.type = PatternLayout
+appender.console.{_LINE}
 """

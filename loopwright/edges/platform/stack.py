@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from pathlib import Path
 
-from loopwright.edges.platform import archives
+from loopwright.edges.platform import archives, copies
 from loopwright.edges.platform import broker as kafka
 from loopwright.edges.platform import flink as cluster
 from loopwright.edges.platform.archives import Archives
@@ -176,6 +176,7 @@ class Stack:
         if not self.processes.names():
             shutil.rmtree(self.layout.tmp, ignore_errors=True)
             self.layout.tmp.mkdir()
+            copies.place(self.layout, self.config.checkpoints)
         _ = self.java, self.endpoints
         self._tell(JARS, "starting")
         fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), self.config.repository)
@@ -199,7 +200,7 @@ class Stack:
 
     def _topics(self) -> list[str]:
         try:
-            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S)
+            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S, own=not self.config.kafka)
         except Unreachable as error:
             if not self.config.kafka:
                 raise
@@ -337,6 +338,7 @@ class Stack:
 
     def _wipe(self) -> None:
         """Delete everything in the state folder but the ports: they stay as they were told to others."""
+        copies.wipe_elsewhere(self.layout)
         for entry in self.layout.home.iterdir():
             if entry.is_dir() and entry != self.layout.run:
                 shutil.rmtree(entry, ignore_errors=True)
