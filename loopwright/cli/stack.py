@@ -4,8 +4,6 @@ Kafka with the product's topics, Flink with the job, the agents, and the gateway
 is somebody else's: that part is used and not started.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -22,7 +20,7 @@ from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import read_ports
 from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.private_file import write_private
-from loopwright.edges.secrets import CALLBACK, new_key
+from loopwright.edges.secrets import make_secrets
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import NotFound
 from loopwright.settings import Settings
@@ -94,10 +92,7 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
 
 def own_secrets(home: Path) -> Path:
     """The secrets file of the local platform: made once, with a random secret that the agents sign their callbacks with."""
-    file = home / "run" / "secrets.json"
-    if not file.exists():
-        write_private(file, json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
-    return file
+    return make_secrets(home / "run" / "secrets.json")
 
 
 def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from loopwright.edges.platform.jars import ALONE, LOCK, WITH_CLOSURE, Jar, locked, read_lock
+from loopwright.edges.platform.jars import ALONE, LOCK, ON_DEMAND, WITH_CLOSURE, Jar, locked, read_lock
 from loopwright.errors import PlatformFailed
 
 
@@ -16,12 +16,17 @@ def test_the_lock_holds_the_broker_with_its_closure_and_the_connector_alone() ->
     assert kafka >= set(WITH_CLOSURE["kafka"])
 
 
+def test_what_a_local_platform_has_no_use_for_is_locked_and_fetched_on_demand_alone() -> None:
+    assert {jar.group for jar in locked()} == {*ALONE, *WITH_CLOSURE} - set(ON_DEMAND)
+    assert [jar.coordinate for jar in locked(*ON_DEMAND)] == [name for group in ON_DEMAND for name in ALONE[group]]
+
+
 def test_the_lock_names_no_host() -> None:
     assert not re.search(r"https?:|\.org/|\.com/|\.io/", LOCK.read_text())
 
 
 def test_every_jar_has_a_file_name_of_its_own() -> None:
-    names = [(jar.group, jar.filename) for jar in locked()]
+    names = [(jar.group, jar.filename) for jar in read_lock(LOCK.read_text())]
     assert len(set(names)) == len(names)
 
 

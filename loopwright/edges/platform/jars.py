@@ -26,7 +26,9 @@ WITH_CLOSURE = {"kafka": ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-
 ALONE = {
     "flink": ("org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",),
     "sql-client": ("org.apache.flink:flink-sql-gateway:2.3.0",),  # the SQL client is one for it, and the wheel lacks it
+    "s3": ("org.apache.flink:flink-s3-fs-presto:2.3.0",),  # checkpoints in an object store; Flink's advice for them is this one
 }
+ON_DEMAND = ("s3",)  # sets that a local platform has no use for
 _PARALLEL = 8
 _HTTP_TIMEOUT_S = 30
 _ATTEMPTS = 3
@@ -66,9 +68,10 @@ def read_lock(text: str) -> tuple[Jar, ...]:
 _LOCK_COMMAND = "python -m loopwright.edges.platform.jars lock"
 
 
-def locked() -> tuple[Jar, ...]:
-    """The jars of the lock file that comes with the package."""
-    return read_lock(LOCK.read_text())
+def locked(*groups: str) -> tuple[Jar, ...]:
+    """The jars of the lock file that comes with the package: those of `groups`; where none is named, all but the sets that are ON_DEMAND."""
+    jars = read_lock(LOCK.read_text())
+    return tuple(jar for jar in jars if (jar.group in groups if groups else jar.group not in ON_DEMAND))
 
 
 def _silent(_done: int, _of: int) -> None:
