@@ -1,8 +1,8 @@
 """All settings, and the one place that reads the environment.
 
 Each is an environment variable: `LOOPWRIGHT_` and its name, as in `LOOPWRIGHT_LLM_BASE_URL`. Nested ones are joined by two underscores, as
-in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`. Or it is a file of that name in the folder `LOOPWRIGHT_SETTINGS_DIR`, as containers are given their
-secrets; a variable wins.
+in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`. Or it is a file of that name in the folder `LOOPWRIGHT_SETTINGS_DIR`, as containers are given
+their secrets; a variable wins.
 """
 
 import os
@@ -46,7 +46,9 @@ class Kafka(Frozen):
     partitions: int = Field(
         4, ge=1, description="Of each topic that is made. Take more than you need: the most instances the job may ever have, twice."
     )
-    replication: int = Field(-1, ge=-1, le=32_767, description="Copies of each partition of a topic that is made; -1: the broker's default.")
+    replication: int = Field(
+        -1, ge=-1, le=32_767, description="Copies of each partition of a topic that is made; -1: the broker's default."
+    )
 
 
 class Retention(Frozen):
@@ -177,10 +179,10 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings passes all five by name
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given wins over the environment, which wins over the folder of files where one is named."""

@@ -1,5 +1,5 @@
-"""`loopwright keys`: making the keys of sensitive fields, rotating them, showing their ids (never the keys); a secret that callbacks are signed
-with. `loopwright encrypt`."""
+"""`loopwright keys`: making the keys of sensitive fields, rotating them, showing their ids (never the keys); a secret that callbacks are
+signed with. `loopwright encrypt`."""
 
 import sys
 from datetime import UTC, datetime
@@ -61,7 +61,8 @@ def list_keys(file: File = None, as_json: AsJson = False) -> None:
 
 @app.command("callbacks")
 def callbacks(
-    file: Annotated[Path, typer.Argument(help="The secrets file, for LOOPWRIGHT_SECRETS_FILE.", show_default=False)], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(help="The secrets file, for LOOPWRIGHT_SECRETS_FILE.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Make a secrets file with a random secret that callbacks are signed with. One that is there is left as it is."""
     from loopwright.cli import show

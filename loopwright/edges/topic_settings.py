@@ -1,7 +1,7 @@
 """Topics that are there beside topics as they should be: how they differ, and altering their settings.
 
-What is compared are the settings that a `TopicSpec` names; whatever else somebody has set on a topic stays. The number of partitions is shown
-and never altered here: where a workflow's records are follows from it.
+What is compared are the settings that a `TopicSpec` names; whatever else somebody has set on a topic stays. The number of partitions is
+shown and never altered here: where a workflow's records are follows from it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,  # type: ignore[attr-defined]  # exported, without saying so
+    ConfigEntry,  # type: ignore[attr-defined]
+    ConfigResource,  # type: ignore[attr-defined]
+    ResourceType,  # type: ignore[attr-defined]
+)
 
 from loopwright.edges.kafka import TopicSpec, bootstrap_servers, client_config, ensure_topics, topics
 from loopwright.edges.translate import kafka_error
@@ -93,9 +99,7 @@ def alter(settings: Settings, wanted: Sequence[Difference]) -> None:
     by_topic: dict[str, list[ConfigEntry]] = {}
     for one in wanted:
         if one.alterable:
-            by_topic.setdefault(one.topic, []).append(
-                ConfigEntry(one.setting, one.wanted, incremental_operation=AlterConfigOpType.SET)
-            )
+            by_topic.setdefault(one.topic, []).append(ConfigEntry(one.setting, one.wanted, incremental_operation=AlterConfigOpType.SET))
     if not by_topic:
         return
     client = AdminClient(client_config(settings))

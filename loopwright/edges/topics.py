@@ -1,7 +1,7 @@
 """The topics that the product needs, as they are made where they do not exist yet.
 
-Records pass through tiers: hot on the brokers' disks, warm in their tiered storage (KIP-405), and then they are gone from Kafka; what is to be
-kept for longer is read from the topics and archived elsewhere.
+Records pass through tiers: hot on the brokers' disks, warm in their tiered storage (KIP-405), and then they are gone from Kafka; what is to
+be kept for longer is read from the topics and archived elsewhere.
 """
 
 from loopwright.edges.kafka import MAX_MESSAGE_BYTES, TopicSpec

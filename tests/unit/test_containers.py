@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 import yaml
 
 from loopwright.cli.stack import MODULES
@@ -75,7 +75,9 @@ def test_the_dockerfile_has_no_findings() -> None:
 def test_the_dockerfile_runs_every_step_and_no_command_beside_them() -> None:
     known = re.findall(r"^    ([a-z-]+)\)$", STEPS, re.MULTILINE)
     runs = re.findall(r"^RUN (.*)$", DOCKERFILE, re.MULTILINE)
-    called = [re.fullmatch(r'(?:--mount=\S+ )?(?:S3="\$\{S3\}" )?sh /source/docker/build-steps\.sh ([a-z-]+)(?: /source)?', run) for run in runs]
+    called = [
+        re.fullmatch(r'(?:--mount=\S+ )?(?:S3="\$\{S3\}" )?sh /source/docker/build-steps\.sh ([a-z-]+)(?: /source)?', run) for run in runs
+    ]
     assert all(called), runs
     assert sorted(match[1] for match in called if match) == sorted(known)
 
@@ -151,7 +153,7 @@ def test_compose_mounts_what_is_there_and_names_volumes_that_there_are(compose: 
                 assert Path(volume["source"]).exists(), name
             elif volume.get("source"):
                 assert volume["source"] in compose["volumes"], name
-    folders = re.search(r'for folder in (.*); do', STEPS)[1].replace("$DATA", "/var/lib/loopwright").replace('"', "").split()
+    folders = re.search(r"for folder in (.*); do", STEPS)[1].replace("$DATA", "/var/lib/loopwright").replace('"', "").split()
     mounted = {v["target"] for _, service in ours(compose) for v in service.get("volumes", []) if v.get("source")}
     assert mounted <= set(folders), "a volume on a folder that the image does not have would belong to root"
 

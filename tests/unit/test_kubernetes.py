@@ -53,7 +53,9 @@ def checkers() -> dict[str, Any]:
     for file in SCHEMAS.glob("*.json"):
         said = json.loads(file.read_text())
         for kind, schema in said["kinds"].items():
-            made[kind] = jsonschema_rs.validator_for({"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": said["$defs"], **schema})
+            made[kind] = jsonschema_rs.validator_for(
+                {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": said["$defs"], **schema}
+            )
     return made
 
 
@@ -279,7 +281,12 @@ def test_policies_budgets_and_services_choose_pods_that_there_are() -> None:
 
 def test_traffic_that_is_wanted_is_let_out_and_let_in() -> None:
     """Every pair of ours that talks, at its port: one policy lets it out of the caller, another into the called."""
-    pairs = [("taskmanager", "agents", 8801), ("agents", "gateway", 8800), ("jobmanager", "taskmanager", 6122), ("taskmanager", "jobmanager", 6123)]
+    pairs = [
+        ("taskmanager", "agents", 8801),
+        ("agents", "gateway", 8800),
+        ("jobmanager", "taskmanager", 6122),
+        ("taskmanager", "jobmanager", 6123),
+    ]
     for caller, called, port in pairs:
         assert allowed("egress", caller, called, port), (caller, called)
         assert allowed("ingress", called, caller, port), (caller, called)

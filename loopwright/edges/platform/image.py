@@ -2,8 +2,8 @@
 
     python -m loopwright.edges.platform.image [--s3] FOLDER JARS     lay it out in FOLDER; connector jars are fetched into JARS
 
-The image's steps (docker/build-steps.sh) call it. What differs from one deployment to the next (addresses, memory, where checkpoints lie) is
-given to a container at its start; Flink's operator writes a configuration of its own in place of this one.
+The image's steps (docker/build-steps.sh) call it. What differs from one deployment to the next (addresses, memory, where checkpoints lie)
+is given to a container at its start; Flink's operator writes a configuration of its own in place of this one.
 """
 
 import sys
@@ -34,7 +34,8 @@ MEMORY = {
 def lay_out(folder: Path, jars: Path, s3: bool) -> FlinkHome:
     """Lay out FLINK_HOME in `folder`, with links to the jars of the package apache-flink and to those fetched into `jars`.
 
-    `s3` adds Flink's plugin for checkpoints in an object store. Raises InvalidSettings where `folder` is not empty, and what fetching raises.
+    `s3` adds Flink's plugin for checkpoints in an object store. Raises InvalidSettings where `folder` is not empty, and what fetching
+    raises.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise InvalidSettings("Flink cannot be laid out there", f"{folder} is not empty", "name a folder that is, or that is not there")

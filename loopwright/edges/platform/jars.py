@@ -69,7 +69,7 @@ _LOCK_COMMAND = "python -m loopwright.edges.platform.jars lock"
 
 
 def locked(*groups: str) -> tuple[Jar, ...]:
-    """The jars of the lock file that comes with the package: those of `groups`; where none is named, all but the sets that are ON_DEMAND."""
+    """The jars of the lock file that comes with the package: those of `groups`; where none is named, all but those that are ON_DEMAND."""
     jars = read_lock(LOCK.read_text())
     return tuple(jar for jar in jars if (jar.group in groups if groups else jar.group not in ON_DEMAND))
 

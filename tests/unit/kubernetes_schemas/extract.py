@@ -12,7 +12,20 @@ from typing import Any
 
 import yaml
 
-KEPT = ("type", "enum", "required", "pattern", "minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength", "const", "minProperties")
+KEPT = (
+    "type",
+    "enum",
+    "required",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "const",
+    "minProperties",
+)
 SMALL = 60  # a part that is said in fewer letters stays where it is
 STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
 METADATA = {
@@ -21,7 +34,13 @@ METADATA = {
     "additionalProperties": False,
     "required": ["name"],
 }
-PLAIN = {"IntOrString": ["integer", "string"], "Quantity": ["number", "string"], "Time": "string", "MicroTime": "string", "FieldsV1": "object"}
+PLAIN = {
+    "IntOrString": ["integer", "string"],
+    "Quantity": ["number", "string"],
+    "Time": "string",
+    "MicroTime": "string",
+    "FieldsV1": "object",
+}
 
 
 def simplified(schema: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
