@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports them without saying so
     AdminClient,
-    AlterConfigOpType,  # type: ignore[attr-defined]  # exported, without saying so
-    ConfigEntry,  # type: ignore[attr-defined]
-    ConfigResource,  # type: ignore[attr-defined]
-    ResourceType,  # type: ignore[attr-defined]
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
 )
 
 from loopwright.edges.kafka import TopicSpec, bootstrap_servers, client_config, ensure_topics, topics
