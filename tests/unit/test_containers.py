@@ -170,6 +170,19 @@ def test_compose_s_kafka_is_set_up_as_the_local_platform_s(compose: dict[str, An
     assert {name for name in local if "replication" in name or "isr" in name or name.endswith("max.bytes")} <= given.keys()
 
 
+def test_the_image_s_flink_finds_the_services_of_compose_and_leaves_python_room_beside_the_heap(compose: dict[str, Any]) -> None:
+    from loopwright.edges.platform.image import image_options
+
+    said = image_options(())
+    assert {said["jobmanager.rpc.address"], said["rest.address"]} <= compose["services"].keys()
+    sizes = {
+        name: int(value.removesuffix("m")) for name, value in said.items() if name.startswith("taskmanager.memory") and value.endswith("m")
+    }
+    parts = sum(sizes[f"taskmanager.memory.{part}"] for part in ("managed.size", "jvm-metaspace.size", "jvm-overhead.max"))
+    assert sizes["taskmanager.memory.process.size"] - parts > 512
+    assert sizes["taskmanager.memory.jvm-overhead.max"] > 512
+
+
 def test_prometheus_scrapes_what_compose_starts_at_the_reporter_s_port(compose: dict[str, Any]) -> None:
     from loopwright.edges.platform.image import PROMETHEUS
 
