@@ -1,6 +1,7 @@
 """A bare Debian 12 in a folder, as the image begins with one: made by debootstrap from the Debian mirror that this machine uses."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,11 +16,16 @@ _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _DEADLINE_S = 600
 
 
-def mirror() -> str:
-    """The URL of the mirror that apt takes this release from; empty where it takes none."""
-    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-    return next((line.split()[0] for line in said.splitlines() if line.split()[1:] == [RELEASE, "main"]), "")
+def mirror(etc: Path = Path("/etc/apt")) -> str:
+    """The URL of the mirror that apt takes this release from, by its list of sources (sources.list(5)); empty where it takes none."""
+    files = [etc / "sources.list", *sorted(etc.glob("sources.list.d/*.list")), *sorted(etc.glob("sources.list.d/*.sources"))]
+    text = "\n\n".join(file.read_text() for file in files if file.is_file())
+    found = [(m[1], m[2], m[3]) for m in re.finditer(r"^deb (?:\[[^]]*\] )?(\S+) (\S+) (.*)$", text, re.MULTILINE)]
+    for stanza in re.split(r"\n\s*\n", text):
+        fields = dict(re.findall(r"^(URIs|Suites|Components): *(.*)$", stanza, re.MULTILINE))
+        if len(fields) == 3:
+            found += [(uri, suite, fields["Components"]) for uri in fields["URIs"].split() for suite in fields["Suites"].split()]
+    return next((uri for uri, suite, components in found if suite == RELEASE and "main" in components.split()), "")
 
 
 def unavailable() -> str:
@@ -54,10 +60,10 @@ def _debootstrap(work: Path) -> tuple[str, dict[str, str]]:
     """The program and its environment: this machine's, or one that is unpacked from its package and installed nowhere."""
     if (found := shutil.which("debootstrap")) is not None:
         return found, dict(os.environ)
-    for command in (["true"], ["apt-get", "update", "-q"]):
-        subprocess.run(command, check=False, capture_output=True, timeout=_DEADLINE_S)
-        if subprocess.run(["apt-get", "download", "-q", "debootstrap"], cwd=work, capture_output=True, check=False).returncode == 0:
-            break
+    download = ["apt-get", "download", "-q", "debootstrap"]
+    if subprocess.run(download, cwd=work, capture_output=True, check=False).returncode != 0:  # apt has no lists yet
+        subprocess.run(["apt-get", "update", "-q"], check=True, capture_output=True, timeout=_DEADLINE_S)
+        subprocess.run(download, cwd=work, check=True, capture_output=True)
     (package,) = work.glob("debootstrap_*.deb")
     subprocess.run(["dpkg", "-x", str(package), str(work / "tools")], check=True)
     own = work / "tools" / "usr"
