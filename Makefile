@@ -80,5 +80,6 @@ bench-quick: setup  ## the same, one short repeat: 10 minutes or less
 bench-docs: setup  ## the figures and plots of docs/performance.md anew, from what the last measurements left
 	@$(BIN)/python -m bench.publish
 
-lock: setup  ## write requirements.lock anew from pyproject.toml
+lock: setup  ## write requirements.lock anew from pyproject.toml, and the image's part of it
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o docker/requirements.lock

@@ -1,7 +1,8 @@
 """All settings, and the one place that reads the environment.
 
 Each is an environment variable: `LOOPWRIGHT_` and its name, as in `LOOPWRIGHT_LLM_BASE_URL`. Nested ones are joined by two underscores, as
-in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`.
+in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`. Or it is a file of that name in the folder `LOOPWRIGHT_SETTINGS_DIR`, as containers are given
+their secrets; a variable wins.
 """
 
 import os
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from loopwright.errors import InvalidSettings
+
+FILES = "LOOPWRIGHT_SETTINGS_DIR"
+DAY_MS = 24 * 3_600_000
 
 
 class Frozen(BaseModel):
@@ -36,10 +40,40 @@ class Topics(Frozen):
 
 
 class Kafka(Frozen):
-    """Where Kafka is, and how to talk to it."""
+    """Where Kafka is, how to talk to it, and how topics are made there."""
 
     bootstrap_servers: str = Field("", description="host:port,...; empty: the local platform's broker.")
     client: dict[str, str] = Field(default_factory=dict, description="Passed on to every client: security.protocol, sasl.*, ssl.*")
+    partitions: int = Field(
+        4, ge=1, description="Of each topic that is made. Take more than you need: the most instances the job may ever have, twice."
+    )
+    replication: int = Field(
+        -1, ge=-1, le=32_767, description="Copies of each partition of a topic that is made; -1: the broker's default."
+    )
+
+
+class Retention(Frozen):
+    """How long records are kept. What is older than the first two tiers is for an archive that reads the topics."""
+
+    hot_ms: int = Field(
+        7 * DAY_MS, ge=-1, description="How long what happens to workflows stays on the brokers' disks, in ms; -1: for ever."
+    )
+    warm_ms: int = Field(0, ge=0, description="How much longer in the brokers' tiered storage, in ms; on their disks where they have none.")
+    progress_ms: int = Field(DAY_MS, ge=-1, description="How long reports of progress stay, in ms; -1: for ever.")
+    dead_letters_ms: int = Field(30 * DAY_MS, ge=-1, description="How long dead letters stay, in ms; -1: for ever.")
+    audit_ms: int = Field(90 * DAY_MS, ge=-1, description="How long refusals of access stay, in ms; -1: for ever.")
+
+
+class State(Frozen):
+    """Where the job keeps what it knows, and the copies that it resumes from."""
+
+    backend: Literal["hashmap", "rocksdb"] = Field(
+        "hashmap", description="On the heap, or in RocksDB on the TaskManager's disk: for more state than the heap holds."
+    )
+    checkpoints: str = Field(
+        "", description="A folder for checkpoints and savepoints; on a cluster of your own also s3://BUCKET/... Empty: in the state folder."
+    )
+    interval_ms: int = Field(5000, ge=100, description="Time between two checkpoints, in ms.")
 
 
 class Registry(Frozen):
@@ -61,7 +95,7 @@ class Limits(Frozen):
     document_bytes: int = Field(512_000, description="A workflow whose document grows larger is parked.")
     nesting: int = Field(64, description="Levels of nesting in a message.")
     hops: int = Field(20, description="Decisions per workflow before it is parked.")
-    deadline_ms: int = Field(24 * 3_600_000, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
+    deadline_ms: int = Field(DAY_MS, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
     deduplication_ms: int = Field(
         3_600_000, description="How long a finished workflow is remembered, in ms; for ten minutes at the least after a start of the job."
     )
@@ -106,6 +140,7 @@ class Platform(Frozen):
     execution_mode: Literal["thread", "process"] = Field("thread", description="Python inside the TaskManager, or in a process of its own.")
     quick_start: bool = Field(True, description="JVMs that start fast; false: such that run faster, after a minute under load.")
     registry: bool = Field(False, description="Whether `up` and `demo` run a schema registry too, as `up --registry` does.")
+    flink: dict[str, str] = Field(default_factory=dict, description="Flink options on top of those that the platform sets.")
 
 
 class Settings(BaseSettings):
@@ -149,11 +184,27 @@ class Settings(BaseSettings):
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
     registry: Registry = Registry()
+    retention: Retention = Retention()
+    state: State = State()
     limits: Limits = Limits()
     routing: Routing = Routing()
     access: Access = Access()
     circuit: Circuit = Circuit()
     platform: Platform = Platform()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings passes all five by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins over the environment, which wins over the folder of files where one is named."""
+        folder = os.environ.get(FILES)
+        files = (NestedSecretsSettingsSource(file_secret_settings, folder, "error"),) if folder else ()
+        return init_settings, env_settings, *files
 
     def llm_key(self) -> str:
         """The model's API key from its file or its variable; empty where there is none."""
@@ -182,6 +233,11 @@ def read_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         found = "; ".join(f"LOOPWRIGHT_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise InvalidSettings("a setting cannot be used", found, "correct the variable, or unset it to get the default") from error
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        where = f"{FILES} is {os.environ[FILES]}: " if FILES in os.environ else ""
+        said = "a file is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        remedy = "correct the variable; a folder of settings has to be readable, with a file per setting"
+        raise InvalidSettings("the settings cannot be read", where + said, remedy) from error
 
 
 def described(model: type[BaseModel] = Settings, prefix: str = "LOOPWRIGHT_") -> list[tuple[str, str, str]]:

@@ -48,7 +48,7 @@ def broker(jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 @pytest.fixture(scope="session")
 def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A schema registry of its own for the session: the address of its API."""
-    layout, jars = Layout.at(tmp_path_factory.mktemp("registry")), Jars(read_settings().cache_dir(), locked(("registry",)))
+    layout, jars = Layout.at(tmp_path_factory.mktemp("registry")), Jars(read_settings().cache_dir(), (*locked(), *locked("registry")))
     layout.make()
     jars.sync()
     processes, ports = Processes(layout.run), Ports(layout.run / "ports.json")

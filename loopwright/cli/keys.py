@@ -1,4 +1,5 @@
-"""`loopwright keys`: making the keys of sensitive fields, rotating them, showing their ids (never the keys). `loopwright encrypt`."""
+"""`loopwright keys`: making the keys of sensitive fields, rotating them, showing their ids (never the keys); a secret that callbacks are
+signed with. `loopwright encrypt`."""
 
 import sys
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from loopwright.cli.options import AsJson
 
 File = Annotated[Path | None, typer.Argument(help="The key file. Default: LOOPWRIGHT_KEYS_FILE.", show_default=False)]
 KeyId = Annotated[str, typer.Option("--id", help="The new key's id. Default: today's date.", show_default=False)]
-app = typer.Typer(help="Keys of sensitive fields: make a file, rotate, list.", no_args_is_help=True)
+app = typer.Typer(help="Keys of sensitive fields: make a file, rotate, list; a secret for callbacks.", no_args_is_help=True)
 
 
 @app.command("new")
@@ -56,6 +57,28 @@ def rotate(
 def list_keys(file: File = None, as_json: AsJson = False) -> None:
     """Show the ids of the keys, and which one is in use."""
     _print(_path(file), as_json, "")
+
+
+@app.command("callbacks")
+def callbacks(
+    file: Annotated[Path, typer.Argument(help="The secrets file, for LOOPWRIGHT_SECRETS_FILE.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Make a secrets file with a random secret that callbacks are signed with. One that is there is left as it is."""
+    from loopwright.cli import show
+    from loopwright.edges.secrets import SecretsFile, make_secrets
+    from loopwright.errors import InvalidSettings
+
+    there = file.exists()
+    try:
+        SecretsFile(make_secrets(file))
+    except OSError as error:
+        why = f"{file}: {error.strerror or error}"
+        raise InvalidSettings("the secrets file cannot be written", why, "name a file in a folder of yours") from error
+    if as_json:
+        show.print_json({"file": str(file), "made": not there})
+    else:
+        sys.stdout.write(f"{file} {'was there' if there else 'is made'}\n")
 
 
 def encrypt(name: str, team: str, workflow: str) -> None:

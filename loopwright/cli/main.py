@@ -15,6 +15,7 @@ from loopwright.cli.keys import app as keys_app
 from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
 from loopwright.cli.schemas import app as schemas_app
 from loopwright.cli.sources import app as sources_app
+from loopwright.cli.topics import app as topics_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
@@ -38,6 +39,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(sources_app, name="sources")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(cluster_app)
+app.add_typer(topics_app, name="topics")
 
 
 def _settings() -> "Settings":

@@ -4,8 +4,6 @@ Kafka with the product's topics, Flink with the job, the agents, the gateway; wh
 registry where one is asked for. An address in the settings that is not on this machine is somebody else's: that part is used, not started.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from loopwright.cli.schemas import register_all
 from loopwright.edges.access import check_access
 from loopwright.edges.platform.code import JOB, PACKAGE, ROOT
 from loopwright.edges.platform.config import StackConfig
+from loopwright.edges.platform.copies import folder_named
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
 from loopwright.edges.platform.layout import Layout
@@ -24,10 +23,10 @@ from loopwright.edges.platform.services import Endpoints, Service
 from loopwright.edges.private_file import write_private
 from loopwright.edges.registry import API
 from loopwright.edges.registry import LOCAL as REGISTRY
-from loopwright.edges.secrets import CALLBACK, new_key
+from loopwright.edges.secrets import make_secrets
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import InvalidDefinition, InvalidSettings, NotFound
-from loopwright.settings import Kafka, Settings
+from loopwright.settings import Settings
 from loopwright.sources.loading import load_sources
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -53,9 +52,8 @@ def stack_config(settings: Settings) -> StackConfig:
         topics=tuple(topic_specs(settings)),
         registry=settings.platform.registry,
         register=partial(_register, settings),
-        flink=FlinkConfig(
-            settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
-        ),
+        flink=_flink(settings),
+        checkpoints=folder_named(settings.state.checkpoints),
         job=Job(JOB),
         services=tuple(_service(name) for name in [*ours, *([SCHEDULER] if _has_schedules(settings) else [])]),
         variables=partial(_variables, settings),
@@ -74,6 +72,18 @@ def _has_schedules(settings: Settings) -> bool:
         return settings.sources_file is not None and bool(load_sources(settings.sources_file).schedules)
     except InvalidDefinition:
         return True
+
+
+def _flink(settings: Settings) -> FlinkConfig:
+    platform, state = settings.platform, settings.state
+    return FlinkConfig(
+        platform.task_managers,
+        parallelism=platform.parallelism,
+        execution_mode=platform.execution_mode,
+        checkpoint_interval_ms=state.interval_ms,
+        state_backend=state.backend,
+        settings=platform.flink,
+    )
 
 
 def _service(name: str) -> Service:
@@ -97,10 +107,7 @@ def _variables(settings: Settings, endpoints: Endpoints) -> Mapping[str, str]:
 
 def own_secrets(home: Path) -> Path:
     """The secrets file of the local platform: made once, with a random secret that the agents sign their callbacks with."""
-    file = home / "run" / "secrets.json"
-    if not file.exists():
-        write_private(file, json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
-    return file
+    return make_secrets(home / "run" / "secrets.json")
 
 
 def _key_by_file(settings: Settings, home: Path) -> Mapping[str, str]:
@@ -133,7 +140,7 @@ def at(settings: Settings, endpoints: Endpoints) -> Settings:
     found["home"] = Layout.at(settings.home).home
     if REGISTRY in services:
         found["registry"] = settings.registry.model_copy(update={"url": services[REGISTRY] + API})
-    return settings.model_copy(update={**found, "kafka": Kafka(bootstrap_servers=endpoints.kafka, client=settings.kafka.client)})
+    return settings.model_copy(update={**found, "kafka": settings.kafka.model_copy(update={"bootstrap_servers": endpoints.kafka})})
 
 
 def team_dir(settings: Settings) -> Path:

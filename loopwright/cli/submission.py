@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from loopwright.cli import show
 from loopwright.edges.access import check_access
 from loopwright.edges.kafka import bootstrap_servers
 from loopwright.edges.platform import worker_environment
 from loopwright.edges.platform.code import JOB_NAME
-from loopwright.edges.platform.flink_config import FlinkConfig, job_options
+from loopwright.edges.platform.flink_config import FlinkConfig, folders, job_options
 from loopwright.edges.platform.flink_home import lay_out
 from loopwright.edges.platform.flink_programs import FlinkPrograms
 from loopwright.edges.platform.jars import Jars
@@ -114,8 +115,8 @@ def _release(remote: Remote, settings: Settings, wish: Wish) -> Release:
     if not fit.has_python and not wish.processes:
         remedy = "put flink-python from Flink's opt/ into lib/ on every machine and start the cluster anew, or submit with --mode process"
         raise PlatformFailed("the cluster does not suit", "flink-python is not on its class path; thread mode can load it but once", remedy)
-    if not fit.has_checkpoints and "execution.checkpointing.dir" not in wish.options:
-        remedy = "configure it there, or give -D execution.checkpointing.dir=URI of a folder that every machine reaches"
+    if not (fit.has_checkpoints or settings.state.checkpoints or "execution.checkpointing.dir" in wish.options):
+        remedy = "configure it there, or set LOOPWRIGHT_STATE__CHECKPOINTS to the URI of a folder that every machine reaches"
         raise PlatformFailed(
             "the cluster does not suit", "it has no execution.checkpointing.dir: a lost JobManager would lose the state", remedy
         )
@@ -127,14 +128,23 @@ def _release(remote: Remote, settings: Settings, wish: Wish) -> Release:
 
 def _options(settings: Settings, wish: Wish, jars: Sequence[Path]) -> dict[str, str]:
     """The job's options of Flink."""
-    own = job_options(FlinkConfig(parallelism=wish.parallelism, execution_mode="process" if wish.processes else "thread"))
+    mode: Literal["thread", "process"] = "process" if wish.processes else "thread"
+    config = FlinkConfig(execution_mode=mode, checkpoint_interval_ms=settings.state.interval_ms, state_backend=settings.state.backend)
     return {
-        **own,
+        "parallelism.default": str(wish.parallelism),
+        **job_options(config),
+        **_folders(settings),
         **(_own_python(wish.python) if wish.python else _sent_python(settings)),
         "python.client.executable": sys.executable,
         **({"pipeline.jars": ";".join(jar.resolve().as_uri() for jar in jars)} if jars else {}),
         **wish.options,
     }
+
+
+def _folders(settings: Settings) -> dict[str, str]:
+    """Where checkpoints and savepoints go; the cluster's own configuration says so where the settings do not."""
+    root = settings.state.checkpoints.rstrip("/")
+    return folders(f"{root}/checkpoints", f"{root}/savepoints") if root else {}
 
 
 def _sent_python(settings: Settings) -> dict[str, str]:

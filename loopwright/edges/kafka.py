@@ -196,12 +196,16 @@ def _listed(settings: Settings, topic: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic to make: its partitions, replication factor (-1: the broker's default) and settings such as cleanup.policy."""
+    """A topic to make: its partitions, replication factor (-1: the broker's default) and settings such as cleanup.policy.
+
+    `tiers` are settings for brokers that have tiered storage; others refuse them.
+    """
 
     name: str
     partitions: int = 4
     replication: int = -1
     config: dict[str, str] = field(default_factory=dict)
+    tiers: dict[str, str] = field(default_factory=dict)
 
 
 def ensure_topics(settings: Settings, wanted: Iterable[TopicSpec]) -> list[str]:

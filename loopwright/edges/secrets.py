@@ -12,9 +12,11 @@ YAML or JSON. A file that changes is read again when a secret is asked for; one 
 import base64
 import binascii
 import hmac
+import json
+import os
 from pathlib import Path
 
-from loopwright.edges.private_file import Reloaded, read_private
+from loopwright.edges.private_file import Reloaded, read_private, write_private
 from loopwright.errors import InvalidSettings
 
 CALLBACK, WEBHOOK = "callback", "webhook"
@@ -77,6 +79,13 @@ def key_bytes(secret: str) -> bytes:
     if len(key) < SHORTEST_KEY:
         raise ValueError(f"is a key of {len(key)} bytes; {SHORTEST_KEY} at least are needed")
     return key
+
+
+def make_secrets(path: Path) -> Path:
+    """A secrets file with a random secret that callbacks are signed with; one that is there stays as it is. Raises OSError."""
+    if not path.exists():
+        write_private(path, json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
+    return path
 
 
 def new_key(random: bytes) -> str:

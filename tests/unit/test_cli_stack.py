@@ -121,6 +121,17 @@ def test_client_options_of_kafka_are_kept():
     assert at(mine, HERE).kafka.client == {"security.protocol": "SSL"}
 
 
+def test_flink_is_told_of_state_checkpoints_and_further_options(tmp_path):
+    config = stack_config(
+        settings(
+            state={"backend": "rocksdb", "interval_ms": 1000, "checkpoints": str(tmp_path)},
+            platform={"flink": {"s3.endpoint": "http://minio:9000"}},
+        )
+    )
+    assert (config.flink.state_backend, config.flink.checkpoint_interval_ms, config.checkpoints) == ("rocksdb", 1000, tmp_path)
+    assert config.flink.settings == {"s3.endpoint": "http://minio:9000"}
+
+
 def test_the_default_team_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (team_dir(settings()) / "lead-scoring.yaml").is_file()

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.platform.jars import ALONE, LOCK, OPTIONAL, WITH_CLOSURE, Jar, Jars, locked, read_lock
+from loopwright.edges.platform.jars import ALONE, LOCK, ON_DEMAND, WITH_CLOSURE, Jar, Jars, locked, read_lock
 from loopwright.errors import PlatformFailed
 
 
 def test_the_lock_holds_the_broker_with_its_closure_and_the_connector_alone() -> None:
     jars = locked()
-    assert not any(jar.group in OPTIONAL for jar in jars)
     assert [jar.coordinate for jar in jars if jar.group == "flink"] == list(ALONE["flink"])
     kafka = {jar.coordinate for jar in jars if jar.group == "kafka"}
     assert len(kafka) == 46
     assert kafka >= set(WITH_CLOSURE["kafka"])
+
+
+def test_what_a_local_platform_has_no_use_for_is_locked_and_fetched_on_demand_alone() -> None:
+    assert {jar.group for jar in locked()} == {*ALONE, *WITH_CLOSURE} - set(ON_DEMAND)
+    assert [jar.coordinate for jar in locked(*ON_DEMAND)] == [name for group in ON_DEMAND for name in ALONE[group]]
 
 
 def test_the_lock_names_no_host() -> None:
@@ -25,12 +29,8 @@ def test_the_lock_names_no_host() -> None:
 
 
 def test_every_jar_has_a_file_name_of_its_own() -> None:
-    names = [(jar.group, jar.filename) for jar in locked(OPTIONAL)]
+    names = [(jar.group, jar.filename) for jar in read_lock(LOCK.read_text())]
     assert len(set(names)) == len(names)
-
-
-def test_a_set_that_is_optional_is_there_for_those_that_ask() -> None:
-    assert [jar.coordinate for jar in locked(("registry",)) if jar.group == "registry"] == list(ALONE["registry"])
 
 
 def archive(folder: Path, content: bytes) -> Jars:

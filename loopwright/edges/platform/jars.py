@@ -28,8 +28,9 @@ ALONE = {
     "flink": ("org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",),
     "sql-client": ("org.apache.flink:flink-sql-gateway:2.3.0",),  # the SQL client is one for it, and the wheel lacks it
     "registry": ("io.apicurio:apicurio-registry-app:tar.gz:all:3.3.3",),
+    "s3": ("org.apache.flink:flink-s3-fs-presto:2.3.0",),  # checkpoints in an object store; Flink's advice for them is this one
 }
-OPTIONAL = frozenset({"registry"})  # sets that are fetched where they are asked for
+ON_DEMAND = ("registry", "s3")  # sets that are fetched where they are asked for
 _PARALLEL = 8
 _HTTP_TIMEOUT_S = 30
 _ATTEMPTS = 3
@@ -82,6 +83,10 @@ _LOCK_COMMAND = "python -m loopwright.edges.platform.jars lock"
 def locked(optional: Collection[str] = ()) -> tuple[Jar, ...]:
     """The jars of the lock file that comes with the package; of the OPTIONAL sets those that are asked for."""
     return tuple(jar for jar in read_lock(LOCK.read_text()) if jar.group not in OPTIONAL - set(optional))
+def locked(*groups: str) -> tuple[Jar, ...]:
+    """The jars of the lock file that comes with the package: those of `groups`; where none is named, all but those that are ON_DEMAND."""
+    jars = read_lock(LOCK.read_text())
+    return tuple(jar for jar in jars if (jar.group in groups if groups else jar.group not in ON_DEMAND))
 
 
 def _silent(_done: int, _of: int) -> None:

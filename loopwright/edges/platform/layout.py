@@ -68,7 +68,8 @@ class Layout:
     def make(self) -> None:
         """Make the folders, and keep them out of version control."""
         for folder in (self.run, self.logs, self.kafka_data, self.registry_data, self.checkpoints, self.savepoints, self.conf, self.tmp):
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.is_symlink():  # to a folder that may be away: whoever needs it says so
+                folder.mkdir(parents=True, exist_ok=True)
         if not self.mark.exists():
             self.mark.write_text('{"layout": 1}\n')
             (self.home / ".gitignore").write_text("*\n")

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from pathlib import Path
 
-from loopwright.edges.platform import archives
+from loopwright.edges.platform import archives, copies
 from loopwright.edges.platform import broker as kafka
 from loopwright.edges.platform import flink as cluster
 from loopwright.edges.platform import registry_server as registry
@@ -74,7 +74,7 @@ class Stack:
     @cached_property
     def jars(self) -> Jars:
         """The jars in the cache."""
-        return Jars(self.cache, jars_of((registry.NAME,)) if self.config.registry else None)
+        return Jars(self.cache, (*jars_of(), *jars_of(registry.NAME)) if self.config.registry else None)
 
     @cached_property
     def archives(self) -> Archives:
@@ -179,6 +179,7 @@ class Stack:
             self._stop([kafka.NAME], self._stop_rest)
             self._end_archives(wait=not wipe)
             if wipe:
+                copies.wipe_elsewhere(self.layout)
                 self.layout.wipe()
         return savepoint
 
@@ -187,6 +188,7 @@ class Stack:
         if not self.processes.names():
             shutil.rmtree(self.layout.tmp, ignore_errors=True)
             self.layout.tmp.mkdir()
+            copies.place(self.layout, self.config.checkpoints)
         _ = self.java, self.endpoints
         self._tell(JARS, "starting")
         fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), self.config.repository)
@@ -222,7 +224,7 @@ class Stack:
 
     def _topics(self) -> list[str]:
         try:
-            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S)
+            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S, own=not self.config.kafka)
         except Unreachable as error:
             if not self.config.kafka:
                 raise
