@@ -14,6 +14,9 @@ from loopwright.workflow.document import fingerprint
 from loopwright.workflow.state import WorkflowState
 
 
+ELSEWHERE = "elsewhere"
+
+
 class Candidate(NamedTuple):
     """An agent whose input contract accepts the document, and the part of the document that it may see. `known_hash` is that part's
     fingerprint, where it is known already."""
@@ -159,7 +162,8 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question for the outside. `payload` is for the performer (its `kind` is model or embedding); `delay_ms` to wait before."""
+    """A question for the outside. `payload` is for the performer (its `kind` is model or embedding), or says that the choice is left to
+    others (`elsewhere`); `delay_ms` to wait before."""
 
     payload: dict[str, Any]
     delay_ms: int = 0
