@@ -84,7 +84,8 @@ class Routing(Frozen):
     prompt_bytes: int = Field(4000, description="The longest rendering of a document in a prompt; longer ones are cut by a fixed rule.")
     embedding_margin: float = Field(0.0, description="The offline router parks when the best two candidates are closer than this.")
     elsewhere: tuple[str, ...] = Field(
-        (), description="Teams whose choices are left to whoever reads the topic of questions and writes decisions, as `sql/orchestrate.sql`."
+        (),
+        description="Teams whose choices are left to whoever reads the topic of questions and writes decisions, as `sql/orchestrate.sql`.",
     )
     elsewhere_ms: int = Field(
         900_000, ge=1, le=3_600_000, description="How long such a choice is waited for, in ms, before the workflow is parked."

@@ -192,14 +192,23 @@ def verify(
 def sql(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Run this script, and end.", show_default=False)] = None,
     statement: Annotated[str, typer.Option("--execute", "-e", help="Run this statement, and end.", show_default=False)] = "",
+    *,
     follow: Annotated[bool, typer.Option("--follow", help="Queries go on with what comes, until they are stopped.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it as it would be run, without secrets.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the pipeline that the script is; its next run goes on there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin the pipeline that the script is without what it kept.")] = False,
 ) -> None:
-    """Open Flink's SQL client on the running platform: the topics as tables, and views over them. Exit code 1 when a statement failed."""
+    """Open Flink's SQL client on the running platform: the topics as tables, and views over them. Exit code 1 when a statement failed.
+
+    A script that begins with `-- pipeline: NAME` becomes a job that runs on by itself: see docs/connectors.md.
+    """
     from loopwright.cli.sql import SqlOptions, sql
 
     if file and statement:
         raise typer.BadParameter("give a script or a statement, not both", param_hint="--file")
-    raise typer.Exit(sql(_settings(), SqlOptions(file, statement, follow)))
+    if (dry_run or stop or fresh) and not (file or statement):
+        raise typer.BadParameter("give the script", param_hint="--file")
+    raise typer.Exit(sql(_settings(), SqlOptions(file, statement, follow, dry_run, stop, fresh)))
 
 
 @app.command()

@@ -7,6 +7,7 @@ is somebody else's: that part is used and not started.
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import loopwright
 from loopwright.cli.agents import apply_team
 from loopwright.edges.access import check_access
+from loopwright.edges.platform import connect
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.jobs import Job
@@ -31,7 +33,8 @@ BUNDLE = PACKAGE / "bundle"  # in a wheel jobs/, udfs/, sql/ and agents/ are in 
 ROOT = BUNDLE if BUNDLE.is_dir() else PACKAGE.parent
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AGENTS, GATEWAY = "agents", "gateway"
-MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway"}
+MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway", connect.NAME: connect.__name__}
+CONNECT_S = 90.0  # it looks through all its jars before it answers
 
 
 def stack_config(settings: Settings) -> StackConfig:
@@ -42,6 +45,7 @@ def stack_config(settings: Settings) -> StackConfig:
         raise NotFound("the job is not there", f"{script} is missing", remedy)
     urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
     ours = [name for name, url in urls.items() if urlsplit(url).hostname in LOCAL]
+    following = (replace(_service(connect.NAME), seconds=CONNECT_S),) if settings.cdc.tables else ()
     return StackConfig(
         home=settings.home,
         cache=settings.cache_dir(),
@@ -52,12 +56,13 @@ def stack_config(settings: Settings) -> StackConfig:
             settings.platform.task_managers, parallelism=settings.platform.parallelism, execution_mode=settings.platform.execution_mode
         ),
         job=Job(script),
-        services=tuple(_service(name) for name in ours),
+        services=(*map(_service, ours), *following),
         variables=partial(_variables, settings),
         publish=partial(_publish, settings),
         python_paths=tuple(dict.fromkeys((ROOT, PACKAGE.parent))),
         folder=Path.cwd(),
         preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
+        jars=(connect.JARS, connect.PLUGIN) if following else (),
         quick=settings.platform.quick_start,
         supervisor=settings.platform.supervisor,
     )

