@@ -47,7 +47,7 @@ def sql(settings: Settings, options: SqlOptions) -> int:
         why = f"{script.origin} does not begin with `-- pipeline: NAME`"
         raise InvalidSettings("only a pipeline is stopped or begun afresh", why, "give its script with --file")
     reading = Reading(options.follow)
-    values = _values(settings, reading)
+    values = values_of(settings, reading)
     if options.dry_run:
         text = filled(script.text, values, script.origin)
         sys.stdout.write(hidden(text, values.secrets).rstrip() + "\n")
@@ -66,7 +66,7 @@ def _pipeline(settings: Settings, stack: Stack, script: Script, options: SqlOpti
         sys.stdout.write(f"{pipeline.name} is stopped; {kept}\n")
         return 0
     reading = Reading(follow=True)
-    values = _values(settings, reading)
+    values = values_of(settings, reading)
     _overview(stack)
     pipeline.refuse_second()
     _there(stack)
@@ -112,7 +112,7 @@ def _script(options: SqlOptions) -> Script:
     return read_script(options.file if options.file.exists() or not shipped.exists() else shipped)
 
 
-def _values(settings: Settings, reading: Reading) -> Values:
+def values_of(settings: Settings, reading: Reading) -> Values:
     """What the `${...}` of scripts stand for."""
     made = {
         "LLM_ENDPOINT": lambda: _endpoint(settings),
