@@ -167,7 +167,7 @@ def all_there(database: Postgres, settings: Settings) -> bool:
 
 
 def job_of(said: str) -> str:
-    return said.split("runs as job ")[1].split(",")[0]
+    return said.split("runs as job ")[1].split(",", maxsplit=1)[0]
 
 
 def test_rows_stand_in_postgresql_once_though_the_taskmanager_is_killed(
