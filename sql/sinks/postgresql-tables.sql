@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS loopwright_results (
   team text,
   path text,
   hops integer,
-  duration_ms integer,
+  duration_ms bigint,
   calls integer,
   tokens integer,
   cost double precision,
