@@ -71,7 +71,7 @@ def build(
 
     rejected = routed.get_side_output(REJECTED).union(dispatched.get_side_output(REJECTED))
     refusals = [topics.dead_letters, topics.audit]
-    kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, *refusals], "routed")
+    kafka_sink(tables, cluster, routed, [topics.decisions, topics.questions, topics.results, topics.messages, *refusals], "routed")
     kafka_sink(tables, cluster, dispatched, [topics.messages, *refusals], "dispatched")
     kafka_sink(tables, cluster, rejected, [topics.dead_letters, topics.messages, topics.decisions, topics.callbacks], "rejected")
 

@@ -18,6 +18,7 @@ RESUMED = "loopwright.workflow.resumed"
 HUMAN_DECIDED = "loopwright.human.decided"
 DEADLINE_PASSED = "loopwright.deadline.passed"
 DECIDED = "loopwright.route.decided"
+ASKED = "loopwright.route.asked"
 CALLED_BACK = "loopwright.agent.called-back"
 WORKFLOW_COMPLETED = "loopwright.workflow.completed"
 WORKFLOW_FAILED = "loopwright.workflow.failed"
@@ -112,6 +113,19 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "confidence": {"type": ["number", "null"]},
             "model": {"type": ["string", "null"]},
         },
+    ),
+    ASKED: _data(
+        {
+            "team": NAME,
+            "candidates": {"type": "array", "items": NAME, "minItems": 1},
+            "targets": {"type": "array", "items": _TARGET, "minItems": 1},
+            "ran": {"type": "array", "items": NAME},
+            "document": TEXT,
+            "pins": PINS,
+            "due_ms": COUNT,
+            "decision": NAME,
+        },
+        {"tenant": TEXT, "deadline_ms": COUNT, "rejected": {"type": "array", "items": OBJECT}},
     ),
     CALLED_BACK: _data(
         {"branch": NAME},

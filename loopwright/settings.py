@@ -30,6 +30,7 @@ class Topics(Frozen):
 
     messages: str = Field("agent-messages", description="What happens to workflows: starts, replies, failures.")
     decisions: str = Field("routing-decisions", description="Who is next, and why; written before anything acts on it.")
+    questions: str = Field("routing-questions", description="Choices that are left to somebody else than the job's router.")
     callbacks: str = Field("agent-callbacks", description="Late replies of agents that answered 202.")
     definitions: str = Field("agent-definitions", description="Agent definitions (compacted).")
     results: str = Field("workflow-results", description="How workflows ended.")
@@ -129,6 +130,22 @@ class Routing(Frozen):
     ask_when_only_one: bool = Field(False, description="Ask the model even where the contracts leave a single candidate.")
     prompt_bytes: int = Field(4000, description="The longest rendering of a document in a prompt; longer ones are cut by a fixed rule.")
     embedding_margin: float = Field(0.0, description="The offline router parks when the best two candidates are closer than this.")
+    elsewhere: tuple[str, ...] = Field(
+        (),
+        description="Teams whose choices are left to whoever reads the topic of questions and writes decisions, as `sql/orchestrate.sql`.",
+    )
+    elsewhere_ms: int = Field(
+        900_000, ge=1, le=3_600_000, description="How long such a choice is waited for, in ms, before the workflow is parked."
+    )
+
+
+class Cdc(Frozen):
+    """A PostgreSQL whose rows start workflows."""
+
+    database: str = Field("", description="The database whose changes `up` has followed, as `postgresql://USER@HOST:PORT/DATABASE`.")
+    password_file: Path | None = Field(None, description="A file that holds that user's password.")
+    tables: tuple[str, ...] = Field((), description="Its tables that are followed, as `public.leads`; none: `up` follows nothing.")
+    prefix: str = Field("loopwright", description="Names the topics (PREFIX.SCHEMA.TABLE), the replication slot and the publication.")
 
 
 class Platform(Frozen):
@@ -190,6 +207,7 @@ class Settings(BaseSettings):
     routing: Routing = Routing()
     access: Access = Access()
     circuit: Circuit = Circuit()
+    cdc: Cdc = Cdc()
     platform: Platform = Platform()
 
     @classmethod
@@ -250,7 +268,7 @@ def described(model: type[BaseModel] = Settings, prefix: str = "LOOPWRIGHT_") ->
         else:
             default = info.get_default(call_default_factory=True)
             shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-            rows.append((variable, "" if shown is None or shown == {} else str(shown), info.description or ""))
+            rows.append((variable, "" if shown in (None, {}, ()) else str(shown), info.description or ""))
     return rows
 
 

@@ -26,6 +26,8 @@ CREATE TEMPORARY TABLE agent_messages (
 
 CREATE TEMPORARY TABLE routing_decisions WITH ('topic' = '${DECISIONS}') LIKE agent_messages;
 
+CREATE TEMPORARY TABLE routing_questions WITH ('topic' = '${QUESTIONS}') LIKE agent_messages;
+
 CREATE TEMPORARY TABLE agent_callbacks WITH ('topic' = '${CALLBACKS}') LIKE agent_messages;
 
 CREATE TEMPORARY TABLE workflow_results WITH ('topic' = '${RESULTS}') LIKE agent_messages;

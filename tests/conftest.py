@@ -9,7 +9,7 @@ import pytest
 
 from loopwright.edges.kafka import ensure_topics
 from loopwright.edges.platform.broker import Broker
-from loopwright.edges.platform.jars import Jars, locked
+from loopwright.edges.platform.jars import Jars
 from loopwright.edges.platform.java import NEWEST, find_java
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import Ports
@@ -48,9 +48,9 @@ def broker(jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 @pytest.fixture(scope="session")
 def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A schema registry of its own for the session: the address of its API."""
-    layout, jars = Layout.at(tmp_path_factory.mktemp("registry")), Jars(read_settings().cache_dir(), (*locked(), *locked("registry")))
+    layout, jars = Layout.at(tmp_path_factory.mktemp("registry")), Jars(read_settings().cache_dir())
     layout.make()
-    jars.sync()
+    jars.sync(on_demand=["registry"])
     processes, ports = Processes(layout.run), Ports(layout.run / "ports.json")
     java = find_java({}, bundled_only=True, suitable=NEWEST)
     server = RegistryServer(layout, java, jars.unpacked("registry"), processes, ports, dict(os.environ))

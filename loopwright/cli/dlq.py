@@ -215,9 +215,13 @@ class _Retry:
     def one(self, letter: Letter) -> dict[str, Any]:
         """Retry `letter` and record that; what was done. Raises as `retry`."""
         _refuse_settled(letter)
-        done = self._again(letter) if letter.message.type == schemas.REJECTED else self._resume(letter)
+        done = self._resume(letter) if letter.message.type == schemas.FAILED or self._asked_in_vain(letter) else self._again(letter)
         _settle(self.settings, self.producer, letter, LetterState.RETRIED, self.reason)
         return {"id": letter.id, "position": letter.position, "action": LetterState.RETRIED.value, **done}
+
+    def _asked_in_vain(self, letter: Letter) -> bool:
+        """Whether it is a choice that was left to others, who gave no usable answer: its workflow is parked, and the choice is put anew."""
+        return letter.source is not None and letter.source.topic == self.settings.topics.questions
 
     def _again(self, letter: Letter) -> dict[str, str]:
         topics = self.settings.topics
@@ -254,8 +258,8 @@ class _Retry:
 
     def _resume(self, letter: Letter) -> dict[str, str]:
         if self.edit:
-            why = "it is a call that was given up: its input was made from the workflow's document"
-            raise Conflict(f"dead letter {letter.position} cannot be edited", why, "mend the agent, then retry it without --edit")
+            why = "it is a call or a choice that was given up: what it was given was made from the workflow's document"
+            raise Conflict(f"dead letter {letter.position} cannot be edited", why, "mend the cause, then retry it without --edit")
         name = letter.workflow
         if name not in self.resumed:
             self.timeline = self.timeline or logs.load(self.settings)

@@ -5,6 +5,7 @@ registry where one is asked for. An address in the settings that is not on this 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from loopwright.cli.agents import apply_team
 from loopwright.cli.schemas import register_all
 from loopwright.edges.access import check_access
+from loopwright.edges.platform import connect
 from loopwright.edges.platform.code import JOB, PACKAGE, ROOT
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.copies import folder_named
@@ -31,7 +33,13 @@ from loopwright.sources.loading import load_sources
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 AGENTS, GATEWAY, SCHEDULER = "agents", "gateway", "scheduler"
-MODULES = {AGENTS: "agents.sdr.serve", GATEWAY: "loopwright.web.gateway", SCHEDULER: "loopwright.cli.schedule"}
+MODULES = {
+    AGENTS: "agents.sdr.serve",
+    GATEWAY: "loopwright.web.gateway",
+    SCHEDULER: "loopwright.cli.schedule",
+    connect.NAME: connect.__name__,
+}
+CONNECT_S = 90.0  # it looks through all its jars before it answers
 
 
 def stack_config(settings: Settings) -> StackConfig:
@@ -44,6 +52,7 @@ def stack_config(settings: Settings) -> StackConfig:
         raise InvalidSettings("one schema registry is used", why, "unset LOOPWRIGHT_REGISTRY__URL, or start without --registry")
     urls = {AGENTS: settings.agents_url, GATEWAY: settings.gateway_url}
     ours = [name for name, url in urls.items() if urlsplit(url).hostname in LOCAL]
+    following = (replace(_service(connect.NAME), seconds=CONNECT_S),) if settings.cdc.tables else ()
     return StackConfig(
         home=settings.home,
         cache=settings.cache_dir(),
@@ -55,12 +64,13 @@ def stack_config(settings: Settings) -> StackConfig:
         flink=_flink(settings),
         checkpoints=folder_named(settings.state.checkpoints),
         job=Job(JOB),
-        services=tuple(_service(name) for name in [*ours, *([SCHEDULER] if _has_schedules(settings) else [])]),
+        services=(*map(_service, [*ours, *([SCHEDULER] if _has_schedules(settings) else [])]), *following),
         variables=partial(_variables, settings),
         publish=partial(_publish, settings),
         python_paths=tuple(dict.fromkeys((ROOT, PACKAGE.parent))),
         folder=Path.cwd(),
         preferred={name: port for name in ours if (port := urlsplit(urls[name]).port)},
+        jars=(*((connect.JARS, connect.PLUGIN) if following else ()), *((REGISTRY,) if settings.platform.registry else ())),
         quick=settings.platform.quick_start,
         supervisor=settings.platform.supervisor,
     )

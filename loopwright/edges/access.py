@@ -26,6 +26,7 @@ def needed_by_the_job(settings: Settings) -> dict[str, tuple[str, ...]]:
         topics.results: (WRITE,),
         topics.dead_letters: (WRITE,),
         topics.audit: (WRITE,),
+        **({topics.questions: (WRITE,)} if settings.routing.elsewhere else {}),
     }
 
 

@@ -20,7 +20,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     Raises InvalidSettings where a workflow may take longer than its records are kept.
     """
     topics, kept = settings.topics, settings.retention
-    workflows = (topics.messages, topics.decisions, topics.callbacks, topics.results)
+    workflows = (topics.messages, topics.questions, topics.decisions, topics.callbacks, topics.results)
     others = {topics.dead_letters: kept.dead_letters_ms, topics.progress: kept.progress_ms, topics.audit: kept.audit_ms}
     tiers = _tiers(kept)
     _check(settings, kept)

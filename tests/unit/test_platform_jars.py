@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.platform.jars import ALONE, LOCK, ON_DEMAND, WITH_CLOSURE, Jar, Jars, locked, read_lock
-from loopwright.errors import PlatformFailed
+from loopwright.edges.platform.jars import ALONE, LEFT_OUT, LOCK, ON_DEMAND, WITH_CLOSURE, Jar, Jars, locked, read_lock
+from loopwright.errors import NotFound, PlatformFailed
 
 
 def test_the_lock_holds_the_broker_with_its_closure_and_the_connector_alone() -> None:
@@ -19,13 +19,29 @@ def test_the_lock_holds_the_broker_with_its_closure_and_the_connector_alone() ->
     assert kafka >= set(WITH_CLOSURE["kafka"])
 
 
-def test_what_a_local_platform_has_no_use_for_is_locked_and_fetched_on_demand_alone() -> None:
-    assert {jar.group for jar in locked()} == {*ALONE, *WITH_CLOSURE} - set(ON_DEMAND)
-    assert [jar.coordinate for jar in locked(*ON_DEMAND)] == [name for group in ON_DEMAND for name in ALONE[group]]
+def test_the_lock_holds_each_set_as_it_is_named() -> None:
+    for name, coordinates in ALONE.items():
+        assert {jar.coordinate for jar in locked() if jar.group == name} == set(coordinates)
+    for name, coordinates in WITH_CLOSURE.items():
+        found = [jar.coordinate for jar in locked() if jar.group == name]
+        assert set(found) >= set(coordinates)
+        assert not [jar for jar in found if jar.partition(":")[0] in LEFT_OUT.get(name, ())]
+
+
+def test_a_platform_waits_for_no_jar_that_it_does_not_use(tmp_path: Path) -> None:
+    jars = Jars(tmp_path)
+    assert {jar.group for jar in jars.missing()} == {"flink", "kafka", "sql-client"}
+    assert {jar.group for jar in jars.missing(["parquet"])} == {"flink", "kafka", "sql-client", "parquet"}
+    assert {jar.group for jar in locked()} == {"flink", "kafka", "sql-client", *ON_DEMAND}
+
+
+def test_a_set_that_there_is_not_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="iceberg"):
+        Jars(tmp_path).missing(["iceberg"])
 
 
 def test_the_lock_names_no_host() -> None:
-    assert not re.search(r"https?:|\.org/|\.com/|\.io/", LOCK.read_text())
+    assert not re.search(r"https?://|\.org/|\.com/|\.io/", LOCK.read_text())
 
 
 def test_every_jar_has_a_file_name_of_its_own() -> None:

@@ -17,6 +17,11 @@ def test_a_nested_setting_comes_from_its_variable(monkeypatch: pytest.MonkeyPatc
     assert (found.kafka.bootstrap_servers, found.limits.hops) == ("broker:9092", 7)
 
 
+def test_a_list_of_teams_is_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_ROUTING__ELSEWHERE", '["sdr", "demo"]')
+    assert read_settings().routing.elsewhere == ("sdr", "demo")
+
+
 def test_a_wrong_value_names_the_variable_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOPWRIGHT_LIMITS__HOPS", "many")
     with pytest.raises(InvalidSettings) as caught:

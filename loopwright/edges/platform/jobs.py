@@ -54,14 +54,14 @@ class Jobs:
         out = self._client_out
         out.unlink(missing_ok=True)
         id_, before = uuid.uuid4().hex, self.noted()
-        self._remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
+        self.remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
         args, environment = self.client(CLIENT_MAIN, *_run_arguments(job, id_, from_point))
         self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
         ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
         code = self.processes.exit_code(CLIENT)
         self.processes.stop(CLIENT, 1)
         if code != 0:
-            self._remember(before)
+            self.remember(before)
         if ended is None:
             raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out)
         if code != 0:
@@ -144,7 +144,7 @@ class Jobs:
 
     def prune(self, kept: Sequence[Path]) -> None:
         """Remove what earlier jobs left, but for the points `kept` and what lies beside them, and for the present job's folder."""
-        for folder in (*self.layout.checkpoints.iterdir(), *self.layout.savepoints.iterdir()):
+        for folder in (*self.layout.checkpoints.glob("*"), *self.layout.savepoints.glob("*")):
             if folder.name != self.noted() and not any(folder == point or folder in point.parents for point in kept):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -176,7 +176,9 @@ class Jobs:
         """The id of the job that was submitted last; empty where there is none."""
         return self._note.read_text().strip() if self._note.is_file() else ""
 
-    def _remember(self, job: str) -> None:
+    def remember(self, job: str) -> None:
+        """Note the id of the job that was submitted last; an empty one for none."""
+        self._note.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._note.with_suffix(".new")
         fresh.write_text(job + "\n")
         fresh.replace(self._note)

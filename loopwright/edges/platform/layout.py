@@ -61,6 +61,10 @@ class Layout:
         """The file by which a state folder is known as one; nothing is wiped without it."""
         return self.home / "platform.json"
 
+    def pipeline(self, name: str) -> "Layout":
+        """What a job of one's own in SQL keeps: checkpoints, savepoints, its id. Apart, for the platform's job must not find them."""
+        return Layout(self.home / "pipelines" / name)
+
     def log(self, name: str) -> Path:
         """The log of a process."""
         return self.logs / f"{name}.log"

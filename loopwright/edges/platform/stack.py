@@ -25,7 +25,6 @@ from loopwright.edges.platform.flink_home import lay_out
 from loopwright.edges.platform.flink_programs import Program
 from loopwright.edges.platform.flink_rest import FINAL, FlinkRest
 from loopwright.edges.platform.jars import Jars
-from loopwright.edges.platform.jars import locked as jars_of
 from loopwright.edges.platform.java import NEWEST, Java, find_java
 from loopwright.edges.platform.jobs import CLIENT, CLIENT_MAIN, Jobs
 from loopwright.edges.platform.jvm import child_environment, site_packages
@@ -74,7 +73,7 @@ class Stack:
     @cached_property
     def jars(self) -> Jars:
         """The jars in the cache."""
-        return Jars(self.cache, (*jars_of(), *jars_of(registry.NAME)) if self.config.registry else None)
+        return Jars(self.cache)
 
     @cached_property
     def archives(self) -> Archives:
@@ -191,7 +190,8 @@ class Stack:
             copies.place(self.layout, self.config.checkpoints)
         _ = self.java, self.endpoints
         self._tell(JARS, "starting")
-        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), self.config.repository)
+        config = self.config
+        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), config.repository, config.jars)
         self._tell(JARS, "ready", f"{fetched} fetched" if fetched else "all in the cache")
 
     def _kafka(self) -> None:
