@@ -32,6 +32,7 @@ READ = {
         *(schemas.STARTED, schemas.REPLIED, schemas.FAILED, schemas.SETTLED, schemas.CANCELLED, schemas.RESUMED),
         *(schemas.HUMAN_DECIDED, schemas.DEADLINE_PASSED),
     ),
+    "questions": (schemas.ASKED,),
     "decisions": (schemas.DECIDED,),
     "callbacks": (schemas.CALLED_BACK,),
 }
