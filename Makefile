@@ -71,7 +71,7 @@ bench-check: setup  ## whether Loopwright got slower against the asyncio loop th
 bench-recovery: setup  ## seconds without a result when a TaskManager is killed (REPEATS=5)
 	@$(BIN)/python -m bench.recovery $(if $(REPEATS),--repeats $(REPEATS))
 
-bench: setup  ## Loopwright beside what else one could take, in one run: five repeats, an hour and a half (PEERS=a,b REPEATS=5)
+bench: setup  ## Loopwright beside what else one could take, in one run: five repeats, more than an hour (PEERS=a,b REPEATS=5)
 	@$(BIN)/python -m bench.compare $(if $(PEERS),--peers $(PEERS)) $(if $(REPEATS),--repeats $(REPEATS))
 
 bench-quick: setup  ## the same, one short repeat: 10 minutes or less

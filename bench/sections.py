@@ -32,6 +32,7 @@ SHOWN = {
     "dbos_peer": "DBOS",
     "langgraph_peer": "LangGraph",
     "temporal_peer": "Temporal",
+    "flink_agents": "Flink Agents",
 }
 BESIDE = {  # figure -> what it is called, unit, decimals, whether more is better
     "added_p50_ms": ("added latency of a hop, p50", " ms", 1, False),
