@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -46,8 +46,8 @@ def used_s(processes: Iterable[psutil.Process]) -> dict[str, float]:
                 times = one.cpu_times()
                 found[name] += times.user + times.system
                 continue
-            for thread in one.threads():
-                found[f"{name}: {what_does(_called(one.pid, thread.id))}"] += thread.user_time + thread.system_time
+            for thread, seconds in _threads(one):
+                found[f"{name}: {what_does(thread)}"] += seconds
     return dict(found)
 
 
@@ -56,14 +56,19 @@ def compiling_s(processes: Iterable[psutil.Process]) -> float:
     found = 0.0
     for one in processes:
         with contextlib.suppress(psutil.Error):
-            compilers = [thread for thread in one.threads() if _called(one.pid, thread.id).startswith(COMPILERS)]
-            found += sum(thread.user_time + thread.system_time for thread in compilers)
+            found += sum(seconds for thread, seconds in _threads(one) if thread.startswith(COMPILERS))
     return found
 
 
 def per_hop_ms(before: Mapping[str, float], after: Mapping[str, float], hops: float) -> dict[str, float]:
     """CPU ms per hop of each part between two readings."""
     return {name: max(0.0, used - before.get(name, 0.0)) * 1000 / hops for name, used in after.items()} if hops else {}
+
+
+def _threads(process: psutil.Process) -> Iterator[tuple[str, float]]:
+    """The name of each thread of a process, and the CPU seconds that it has used so far."""
+    for thread in process.threads():
+        yield _called(process.pid, thread.id), thread.user_time + thread.system_time
 
 
 def _called(pid: int, thread: int) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from loopwright import schemas
 from loopwright.dispatch.decider import DispatchDecider
 from loopwright.dispatch.outcome import Accepted, Failure, Replied, judge, usage_of
+from loopwright.dispatch.state import STATE_VERSION, DispatchState, dump
 from loopwright.message import Arrived, Message, arrived, encode
 from loopwright.registry.catalogue import Agent
 from loopwright.settings import Settings
@@ -283,3 +284,17 @@ def test_usage_is_taken_only_where_it_makes_sense(header: str) -> None:
 
 def test_usage_with_nonsense_in_it_keeps_the_rest() -> None:
     assert usage_of('{"prompt_tokens": 5, "cost": -1, "completion_tokens": "many", "other": 1}') == {"prompt_tokens": 5}
+
+
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(-1, 1))
+def test_what_is_kept_between_decisions_gives_whatever_comes_the_same_answer(hop: int, later: int, due: int) -> None:
+    rest = DispatchState(hop, "sdr", "cause", "trace", NOW + 5, NOW + 60_000, "acme", {"lead-scoring": 1}, {"calls": 1})
+    whole, kept = orjson.dumps({"v": STATE_VERSION, **rest.__dict__}), dump(rest)
+    assert len(kept) < len(whole) / 2
+    made = decider()
+    for record in (decision(later), decision(later, "complete"), callback(later, output={})):
+        assert made.on_record("w", kept, record, NOW) == made.on_record("w", whole, record, NOW)
+    outcome = orjson.dumps({"status": 200})
+    assert made.on_outcome("w", kept, f"{hop}/0/1", outcome, NOW) == made.on_outcome("w", whole, f"{hop}/0/1", outcome, NOW)
+    at = NOW + 5 + due
+    assert made.on_wake("w", kept, frozenset(), at) == made.on_wake("w", whole, frozenset(), at)
