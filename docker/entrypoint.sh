@@ -25,6 +25,10 @@ case "${1:-help}" in
         shift
         exec "$python" -m loopwright.web.gateway --host 0.0.0.0 --port 8800 "$@"
         ;;
+    schedule)
+        shift
+        exec "$python" -m loopwright.cli.schedule --host 0.0.0.0 --port 8802 "$@"
+        ;;
     submit)
         shift
         exec "$python" /opt/loopwright/submit.py "$@"
@@ -34,7 +38,7 @@ case "${1:-help}" in
         exec "$python" -c 'import sys, urllib.request as r; sys.exit(r.urlopen(sys.argv[1], timeout=3).status != 200)' "$2"
         ;;
     help)
-        echo "jobmanager | taskmanager | standalone-job | agents | gateway | submit | healthy URL | any other command, such as loopwright"
+        echo "jobmanager | taskmanager | standalone-job | agents | gateway | schedule | submit | healthy URL | any other command, such as loopwright"
         ;;
     *)
         exec "$@"

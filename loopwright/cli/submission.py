@@ -121,7 +121,7 @@ def _release(remote: Remote, settings: Settings, wish: Wish) -> Release:
             "the cluster does not suit", "it has no execution.checkpointing.dir: a lost JobManager would lose the state", remedy
         )
     check_access(settings)
-    make_topics(bootstrap_servers(settings), topic_specs(settings), _TOPICS_S)
+    make_topics(bootstrap_servers(settings), topic_specs(settings), _TOPICS_S, own=False)
     jars: Sequence[Path] = [] if fit.has_kafka else Jars(settings.cache_dir().resolve()).paths("flink")
     return remote.releases.new(_options(settings, wish, jars), _variables(settings))
 

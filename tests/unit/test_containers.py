@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from loopwright.cli.stack import MODULES
+from loopwright.edges.platform import connect
 from loopwright.edges.platform.broker import node_settings
 from loopwright.settings import described
 
@@ -99,7 +100,7 @@ def test_a_script_is_one_and_may_be_run(script: str) -> None:
 
 def test_the_entry_point_starts_what_the_local_platform_starts() -> None:
     for module in MODULES.values():
-        assert f"-m {module} " in ENTRYPOINT
+        assert f"-m {module} " in ENTRYPOINT or module == connect.__name__  # Kafka Connect has images of its own
 
 
 def ours(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

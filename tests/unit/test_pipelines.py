@@ -36,9 +36,9 @@ class Cluster:
         self.known.pop(id_)
         return True
 
-    def stop_with_savepoint(self, id_: str, folder: Path, _seconds: float) -> Path:
+    def stop_with_savepoint(self, id_: str, folder: str, _seconds: float) -> str:
         self.known.pop(id_)
-        return folder / "savepoint-1"
+        return f"{folder}/savepoint-1"
 
 
 @pytest.fixture

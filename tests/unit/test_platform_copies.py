@@ -44,7 +44,7 @@ def test_what_was_written_is_moved_and_keeps_its_name(tmp_path: Path) -> None:
         assert layout.checkpoints.is_symlink() == (folder is not None)
         assert sum(1 for at in (tmp_path / "one", tmp_path / "two") for _ in at.rglob("_metadata")) == (folder is not None)
         layout.make()
-    assert sorted(one.name for one in layout.checkpoints.parent.iterdir()) == ["checkpoints", "kafka", "savepoints"]
+    assert sorted(one.name for one in layout.checkpoints.parent.iterdir()) == ["checkpoints", "kafka", "registry", "savepoints"]
 
 
 def test_two_platforms_with_one_folder_do_not_meet(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from loopwright.settings import Retention, Settings, read_settings
 
 DAY = 24 * 3_600_000
 NAMES = read_settings().topics
-WORKFLOWS = (NAMES.messages, NAMES.decisions, NAMES.callbacks, NAMES.results)
+WORKFLOWS = (NAMES.messages, NAMES.questions, NAMES.decisions, NAMES.callbacks, NAMES.results)
+COMPACTED = (NAMES.definitions, NAMES.schedules)
 
 
 def specs(**more: object) -> dict[str, TopicSpec]:
@@ -22,7 +23,7 @@ def test_there_is_a_topic_for_every_name_with_the_partitions_and_copies_that_are
     found = specs(kafka={"partitions": 48, "replication": 3})
     assert set(found) == set(NAMES.model_dump().values())
     assert {spec.replication for spec in found.values()} == {3}
-    assert {name: spec.partitions for name, spec in found.items()} == {**dict.fromkeys(found, 48), NAMES.definitions: 1}
+    assert {name: spec.partitions for name, spec in found.items()} == {**dict.fromkeys(found, 48), **dict.fromkeys(COMPACTED, 1)}
 
 
 def test_records_of_workflows_are_kept_for_a_week_and_the_rest_as_long_as_it_is_of_use() -> None:
@@ -30,8 +31,9 @@ def test_records_of_workflows_are_kept_for_a_week_and_the_rest_as_long_as_it_is_
     assert kept == {**dict.fromkeys(WORKFLOWS, 7), NAMES.progress: 1, NAMES.dead_letters: 30, NAMES.audit: 90}
 
 
-def test_definitions_are_compacted_and_never_expire() -> None:
-    config = specs(retention={"hot_ms": DAY})[NAMES.definitions].config
+@pytest.mark.parametrize("name", COMPACTED)
+def test_what_is_looked_up_is_compacted_and_never_expires(name: str) -> None:
+    config = specs(retention={"hot_ms": DAY})[name].config
     assert config["cleanup.policy"] == "compact"
     assert "retention.ms" not in config
 

@@ -31,7 +31,7 @@ from tests.unit.schema_strategies import instances
 from tests.unit.test_message import GOLDEN, LIMITS
 
 IDS = st.integers(0, 2**32 - 1)
-READ = [subject for subject in by_fullname().values() if subject.role in ("messages", "decisions", "callbacks")]
+READ = [subject for subject in by_fullname().values() if subject.role in ("messages", "questions", "decisions", "callbacks")]
 SCHEMAS = dict(enumerate(by_fullname().values(), 1))
 NUMBERS = {subject.fullname: number for number, subject in SCHEMAS.items()}
 PINNED = sorted(GOLDEN.glob("v1/*.json"))
