@@ -22,7 +22,7 @@ from loopwright.registry.roster import records_of
 from loopwright.settings import Kafka, Settings, read_settings
 from loopwright.testing.agent_behaviours import answering, idempotent, slow
 from loopwright.testing.agent_server import AgentServer
-from tests.e2e.demo_process import COMMAND, PLAIN
+from tests.e2e.demo_process import COMMAND, PLAIN, install
 from tests.e2e.workflows import Workflows
 from tests.unit.sdr_team import OUTPUTS
 
@@ -46,7 +46,11 @@ class Elsewhere(Workflows):
         flink = FlinkConfig(task_managers=2, slots=2, checkpoint_interval_ms=2000)
         self.cluster = Stack(StackConfig(home=home / "flink", kafka=broker, flink=flink, folder=home, **common))
         super().__init__(Settings(home=home / "own", kafka=Kafka(bootstrap_servers=broker), agents_url=agents.url), agents)
-        self.target = self.cluster.rest.url.removeprefix("http://")
+
+    @property
+    def target(self) -> str:
+        """Its JobManager, once it is up."""
+        return self.cluster.rest.url.removeprefix("http://")
 
     def up(self) -> None:
         self.kafka.up()
@@ -162,6 +166,7 @@ def test_flink_run_by_hand_does_it_too(elsewhere: Elsewhere, tmp_path: Path) -> 
     environment = flink.programs.environment() | {
         "LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": elsewhere.settings.kafka.bootstrap_servers,
         "PYTHONPATH": str(ROOT),
+        "FLINK_CONF_DIR": str(flink.home.folder / "conf"),
     }
     asked = [flink.home.folder / "bin" / "flink", "run", "-d", "-m", elsewhere.target, "-p", "2", *BY_HAND]
     asked += ["-pyclientexec", sys.executable, "-pyexec", sys.executable, "-pyfs", sent, "-py", ROOT / "jobs" / "orchestrator.py"]
@@ -172,8 +177,9 @@ def test_flink_run_by_hand_does_it_too(elsewhere: Elsewhere, tmp_path: Path) -> 
     assert elsewhere.run("stop", "--no-savepoint")["savepoint"] is None
 
 
-def test_workers_that_have_no_python_are_sent_one(elsewhere: Elsewhere) -> None:
-    elsewhere.run("submit", "--mode", "process", "--parallelism", "2")
+def test_a_wheel_sends_workers_that_have_no_python_one(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    install(tmp_path / "wheels", tmp_path / "site")
+    elsewhere.run("submit", "--mode", "process", "--parallelism", "2", root=tmp_path / "site")
     workflows = elsewhere.send("processes", COUNT)
     elsewhere.all_end(workflows)
     elsewhere.holds(workflows)

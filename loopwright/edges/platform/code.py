@@ -27,9 +27,9 @@ def files(root: Path | None = None) -> Iterator[tuple[str, Path]]:
     for name in PACKAGES:
         folder = (root or (PACKAGE.parent if name == PACKAGE.name else ROOT)) / name
         for file in sorted(folder.rglob("*")):
-            kept = file.is_file() and "__pycache__" not in file.parts and _BUNDLE not in file.parents
-            if kept:
-                yield f"{name}/{file.relative_to(folder).as_posix()}", file
+            path = file.relative_to(folder)
+            if file.is_file() and "__pycache__" not in path.parts and path.parts[0] != _BUNDLE.name:
+                yield f"{name}/{path.as_posix()}", file
 
 
 def digest(root: Path | None = None) -> str:
