@@ -199,6 +199,9 @@ def _run_arguments(job: Job, id_: str, from_point: str) -> list[str]:
 
 def client_failure(said: str, lines: int = 12) -> str:
     """What a client that failed had to say: the innermost Java cause where there is one, else its last lines (a Python traceback)."""
-    kept = [line for line in said.replace("\0", "").split(_ABORTED)[0].splitlines() if line.strip() and not _NOISE.match(line)]
-    causes = [number for number, line in enumerate(kept) if line.startswith("Caused by:")]
-    return "\n".join(kept[causes[-1] :] if causes else kept[-lines:]) or "the client ended without a word"
+    for part in said.replace("\0", "").split(_ABORTED):  # Python's own words come before; where it never began, Java's come after
+        kept = [line for line in part.splitlines() if line.strip() and not _NOISE.match(line)]
+        causes = [number for number, line in enumerate(kept) if line.startswith("Caused by:")]
+        if kept:
+            return "\n".join(kept[causes[-1] :] if causes else kept[-lines:])
+    return "the client ended without a word"
