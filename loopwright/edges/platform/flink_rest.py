@@ -134,7 +134,10 @@ class FlinkRest:
     def cancel(self, job: str, seconds: float) -> bool:
         """Cancel a job; whether it ended in time. Its checkpoints stay."""
         self._call("PATCH", f"/jobs/{job}?mode=cancel")
-        return wait_for(lambda: self.jobs().get(job, "CANCELED") in FINAL, seconds) is not None
+        ended = wait_for(lambda: self.jobs().get(job, "CANCELED") in FINAL, seconds) is not None
+        if ended:
+            self._until_told(job)
+        return ended
 
     def stop_with_savepoint(self, job: str, target: str, seconds: float) -> str:
         """Stop a job with a savepoint below the folder `target`, and return its URI. Raises PlatformFailed when it fails or takes too long.
@@ -149,8 +152,12 @@ class FlinkRest:
         if "failure-cause" in done:
             cause = root_cause(done["failure-cause"].get("stack-trace", ""))
             raise PlatformFailed("the savepoint failed", cause, "the job resumes from its newest checkpoint instead")
-        wait_for(lambda: self.job(job).state in FINAL, _ENDING_S)  # Flink tells a state up to 3 s old: it would be taken for one that runs
+        self._until_told(job)
         return str(done["location"])
+
+    def _until_told(self, job: str) -> None:
+        """Wait until Flink tells of a job that it has ended: what it says of one may be 3 s old, and would be taken for one that runs."""
+        wait_for(lambda: self.job(job).state in FINAL, _ENDING_S)
 
     def _savepoint(self, job: str, trigger: str) -> dict[str, Any] | None:
         said = self._call("GET", f"/jobs/{job}/savepoints/{trigger}")
