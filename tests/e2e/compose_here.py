@@ -60,7 +60,7 @@ class Composition:
     def prepare(self) -> None:
         """The network, the names, the volumes."""
         loopback_up()
-        names = " ".join(["localhost", *self.said["services"]])
+        names = " ".join(["localhost", socket.gethostname(), *self.said["services"]])  # an engine names the container itself, too
         hosts = self.image.root / "etc" / "hosts"
         hosts.write_text(f"127.0.0.1 {names}\n")
         subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)

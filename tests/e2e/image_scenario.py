@@ -42,7 +42,7 @@ def metrics() -> str:
 
 
 def parallelism() -> int:
-    """Of the job that runs, where every task of it runs; else 0."""
+    """Of the job that runs, where every task of it runs; else 0. (One operator, for the definitions, has a single instance always.)"""
     try:
         jobs = [job for job in requests.get(f"{FLINK}/jobs/overview", timeout=5).json()["jobs"] if job["state"] == "RUNNING"]
         if len(jobs) != 1 or jobs[0]["tasks"]["running"] != jobs[0]["tasks"]["total"]:
@@ -50,7 +50,7 @@ def parallelism() -> int:
         vertices = requests.get(f"{FLINK}/jobs/{jobs[0]['jid']}", timeout=5).json()["vertices"]
     except (requests.RequestException, KeyError, ValueError):
         return 0
-    return min((vertex["parallelism"] for vertex in vertices), default=0)
+    return max((vertex["parallelism"] for vertex in vertices), default=0)
 
 
 def as_compose(here: Composition) -> dict[str, Any]:
