@@ -199,6 +199,7 @@ def _quoted(value: str) -> str:
 
 
 # The runner of Python workers writes their environment, keys included, to the log at INFO when a job is cancelled: WARN keeps it out.
+# The committer of a sink names the same metric again at every checkpoint, and Flink warns of it each time.
 _LEVELS = """\
 monitorInterval = 30
 rootLogger.level = INFO
@@ -210,6 +211,8 @@ logger.pekko.name = org.apache.pekko
 logger.pekko.level = WARN
 logger.config.name = org.apache.flink.configuration.GlobalConfiguration
 logger.config.level = WARN
+logger.metrics.name = org.apache.flink.metrics.MetricGroup
+logger.metrics.level = ERROR
 """
 _LINE = "layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n"
 CLUSTER_LOGGING = f"""{_LEVELS}rootLogger.appenderRef.file.ref = File
