@@ -1,22 +1,13 @@
 """The commands of the groups `loopwright agents` and `loopwright dlq`: options and help."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal
-
-if TYPE_CHECKING:
-    from loopwright.settings import Settings
+from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, given_settings
 
 agents_app = typer.Typer(help="Agent definitions: what is published, whether a folder is right, publishing it.", no_args_is_help=True)
 dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, trying it again, dropping it.", no_args_is_help=True)
-
-
-def _settings() -> "Settings":
-    from loopwright.settings import read_settings
-
-    return read_settings()
 
 
 @dlq_app.command("list")
@@ -28,7 +19,7 @@ def dlq_list(
     """Show the open dead letters, oldest first."""
     from loopwright.cli.dlq import list_letters
 
-    list_letters(_settings(), cause, every, as_json)
+    list_letters(given_settings(), cause, every, as_json)
 
 
 @dlq_app.command("show")
@@ -36,7 +27,7 @@ def dlq_show(letter: LetterId, reveal: Reveal = False, as_json: AsJson = False) 
     """Show everything about a dead letter, with the original bytes."""
     from loopwright.cli.dlq import show_letter
 
-    show_letter(_settings(), letter, as_json, reveal)
+    show_letter(given_settings(), letter, as_json, reveal)
 
 
 @dlq_app.command("retry")
@@ -60,7 +51,7 @@ def dlq_retry(
         raise typer.BadParameter("name one dead letter, or give --cause, or --all-open", param_hint="ID")
     if edit and not letter:
         raise typer.BadParameter("a correction is for one dead letter: name it", param_hint="--edit")
-    raise typer.Exit(retry(_settings(), Chosen(letter, cause, new_key), edit, reason, as_json))
+    raise typer.Exit(retry(given_settings(), Chosen(letter, cause, new_key), edit, reason, as_json))
 
 
 @dlq_app.command("drop")
@@ -72,7 +63,7 @@ def dlq_drop(
     """Mark a dead letter as dropped. It stays in the log."""
     from loopwright.cli.dlq import drop
 
-    drop(_settings(), letter, reason, as_json)
+    drop(given_settings(), letter, reason, as_json)
 
 
 @agents_app.command("list")
@@ -83,7 +74,7 @@ def agents_list(
     """Show what is published."""
     from loopwright.cli.agents import list_agents
 
-    list_agents(_settings(), team, as_json)
+    list_agents(given_settings(), team, as_json)
 
 
 @agents_app.command("check")
@@ -92,7 +83,7 @@ def agents_check(folder: Folder = None, as_json: AsJson = False) -> None:
     from loopwright.cli.agents import check
     from loopwright.cli.stack import team_dir, with_local_ports
 
-    settings = with_local_ports(_settings())
+    settings = with_local_ports(given_settings())
     check(settings, folder or team_dir(settings), as_json)
 
 
@@ -109,5 +100,5 @@ def agents_apply(
     from loopwright.cli.agents import apply
     from loopwright.cli.stack import team_dir, with_local_ports
 
-    settings = with_local_ports(_settings())
+    settings = with_local_ports(given_settings())
     apply(settings, folder or team_dir(settings), as_json, dry_run, again)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loopwright.cli.options import AsJson
+from loopwright.cli.options import AsJson, given_settings
 
 File = Annotated[Path | None, typer.Argument(help="The key file. Default: LOOPWRIGHT_KEYS_FILE.", show_default=False)]
 KeyId = Annotated[str, typer.Option("--id", help="The new key's id. Default: today's date.", show_default=False)]
@@ -89,9 +89,8 @@ def encrypt(name: str, team: str, workflow: str) -> None:
     from loopwright.edges.entrance import Entrance
     from loopwright.errors import InvalidDocument
     from loopwright.message import Message
-    from loopwright.settings import read_settings
 
-    settings = read_settings()
+    settings = given_settings()
     documents = documents_in(read_input(name), name)
     if len(documents) != 1:
         why = f"there are {len(documents)}, and --id names one workflow"
@@ -103,9 +102,8 @@ def encrypt(name: str, team: str, workflow: str) -> None:
 
 def _path(file: Path | None) -> Path:
     from loopwright.errors import InvalidSettings
-    from loopwright.settings import read_settings
 
-    found = file or read_settings().keys_file
+    found = file or given_settings().keys_file
     if found is None:
         raise InvalidSettings("no key file is named", "LOOPWRIGHT_KEYS_FILE is not set", "name one: loopwright keys new FILE")
     return found.expanduser()

@@ -6,23 +6,20 @@ about is bad, 2 usage, 3 a needed service is not reachable.
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from loopwright.cli.cluster import app as cluster_app
 from loopwright.cli.groups import agents_app, dlq_app
 from loopwright.cli.keys import app as keys_app
-from loopwright.cli.options import AsJson, NewKey, Reason, Reveal, Workflow, millis, moment
+from loopwright.cli.options import AsJson, NewKey, Reason, Reveal, Workflow, given_settings, millis, moment
 from loopwright.cli.schemas import app as schemas_app
 from loopwright.cli.sources import app as sources_app
 from loopwright.cli.topics import app as topics_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
-
-if TYPE_CHECKING:
-    from loopwright.settings import Settings
 
 app = typer.Typer(
     name="loopwright",
@@ -39,12 +36,6 @@ app.add_typer(sources_app, name="sources")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(cluster_app)
 app.add_typer(topics_app, name="topics")
-
-
-def _settings() -> "Settings":
-    from loopwright.settings import read_settings
-
-    return read_settings()
 
 
 def _version(wanted: bool) -> None:
@@ -74,7 +65,7 @@ def demo(
     from loopwright.cli.demo import DemoOptions, demo
 
     timeout_ms = millis(timeout, "--timeout") or 0
-    raise typer.Exit(demo(_settings(), DemoOptions(once, leads, keep, timeout_ms / 1000, as_json)))
+    raise typer.Exit(demo(given_settings(), DemoOptions(once, leads, keep, timeout_ms / 1000, as_json)))
 
 
 @app.command()
@@ -86,7 +77,7 @@ def up(
     """Start Kafka, Flink, the agents, the gateway and the job on this machine."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.up(_settings(), as_json, supervisor=not no_supervisor, registry=registry))
+    raise typer.Exit(platform.up(given_settings(), as_json, supervisor=not no_supervisor, registry=registry))
 
 
 @app.command()
@@ -97,7 +88,7 @@ def down(
     """Stop what `up` started. The data stays."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.down(_settings(), as_json, wipe))
+    raise typer.Exit(platform.down(given_settings(), as_json, wipe))
 
 
 @app.command()
@@ -105,7 +96,7 @@ def status(as_json: AsJson = False) -> None:
     """Show what runs, where, and whether it is well."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.status(_settings(), as_json))
+    raise typer.Exit(platform.status(given_settings(), as_json))
 
 
 @app.command()
@@ -113,7 +104,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Check this machine: what is missing, and how to mend it."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.doctor(_settings(), as_json))
+    raise typer.Exit(platform.doctor(given_settings(), as_json))
 
 
 @app.command()
@@ -136,7 +127,7 @@ def send(
         raise typer.BadParameter("a bare record has no envelope to hold --team, --id, --deadline or --hop-limit", param_hint="--raw")
     wait_s = (millis(timeout, "--timeout") or 0) / 1000
     options = SendOptions(team, workflow, millis(deadline, "--deadline"), hop_limit, wait, wait_s, raw)
-    raise typer.Exit(send(_settings(), file, options, as_json))
+    raise typer.Exit(send(given_settings(), file, options, as_json))
 
 
 @app.command()
@@ -161,7 +152,7 @@ def schedule(
     from loopwright.process_log import log_to_stderr
 
     log_to_stderr()
-    raise typer.Exit(schedule(_settings(), port, host))
+    raise typer.Exit(schedule(given_settings(), port, host))
 
 
 @app.command()
@@ -173,7 +164,7 @@ def watch(
     """Show all workflows live: hop, agent, status, path, age."""
     from loopwright.cli.watch import watch
 
-    watch(_settings(), as_json, once, millis(since, "--since"))
+    watch(given_settings(), as_json, once, millis(since, "--since"))
 
 
 @app.command()
@@ -186,7 +177,7 @@ def trace(
     """Show each message, decision, call and result of a workflow, with the reasons."""
     from loopwright.cli.trace import trace
 
-    trace(_settings(), workflow, as_json, follow, reveal)
+    trace(given_settings(), workflow, as_json, follow, reveal)
 
 
 @app.command()
@@ -206,7 +197,7 @@ def verify(
     """
     from loopwright.cli.verify import verify
 
-    raise typer.Exit(verify(_settings(), moment(since, "--since"), tuple(store or ()), as_json))
+    raise typer.Exit(verify(given_settings(), moment(since, "--since"), tuple(store or ()), as_json))
 
 
 @app.command()
@@ -229,7 +220,7 @@ def sql(
         raise typer.BadParameter("give a script or a statement, not both", param_hint="--file")
     if (dry_run or stop or fresh) and not (file or statement):
         raise typer.BadParameter("give the script", param_hint="--file")
-    raise typer.Exit(sql(_settings(), SqlOptions(file, statement, follow, dry_run, stop, fresh)))
+    raise typer.Exit(sql(given_settings(), SqlOptions(file, statement, follow, dry_run, stop, fresh)))
 
 
 @app.command()
@@ -241,7 +232,7 @@ def audit(
     """Show who was refused what, where and why."""
     from loopwright.cli.audit import audit
 
-    audit(_settings(), millis(since, "--since"), tenant, as_json)
+    audit(given_settings(), millis(since, "--since"), tenant, as_json)
 
 
 @app.command()
@@ -262,7 +253,7 @@ def resume(
     """
     from loopwright.cli.control import Resumption, resume
 
-    resume(_settings(), workflow, Resumption(from_hop, new_key, reason), as_json)
+    resume(given_settings(), workflow, Resumption(from_hop, new_key, reason), as_json)
 
 
 @app.command()
@@ -270,7 +261,7 @@ def cancel(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> 
     """End a workflow: no further agent is called."""
     from loopwright.cli.control import cancel
 
-    cancel(_settings(), workflow, reason, as_json)
+    cancel(given_settings(), workflow, reason, as_json)
 
 
 def main() -> None:

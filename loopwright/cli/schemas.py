@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from loopwright.cli.options import AsJson
+from loopwright.cli.options import AsJson, given_settings
 
 if TYPE_CHECKING:
     from loopwright.edges.registry import SchemaRegistry
@@ -29,9 +29,7 @@ def list_schemas(as_json: AsJson = False) -> None:
 @app.command("register")
 def register(as_json: AsJson = False) -> None:
     """Register every schema that is not there yet; from then on only compatible versions are taken."""
-    from loopwright.settings import read_settings
-
-    _print(register_all(read_settings()), as_json, "registered")
+    _print(register_all(given_settings()), as_json, "registered")
 
 
 @app.command("check")
@@ -46,10 +44,9 @@ def check(as_json: AsJson = False) -> None:
 @app.command("export")
 def export(folder: Target, as_json: AsJson = False) -> None:
     """Write every schema to a file, TOPIC/RECORD.json or .avsc: for code generators, and for registries that are set up by hand."""
-    from loopwright.settings import read_settings
     from loopwright.subjects import subjects
 
-    topics = read_settings().topics
+    topics = given_settings().topics
     rows = [_written(folder, subject, kind, getattr(topics, subject.role)) for subject in subjects() for kind in subject.kinds]
     _print(rows, as_json, "written")
 
@@ -64,10 +61,9 @@ def register_all(settings: "Settings") -> list[Row]:
 
 def _each(settings: "Settings | None" = None) -> "Iterator[tuple[SchemaRegistry, Subject, Kind]]":
     from loopwright.edges.registry import SchemaRegistry
-    from loopwright.settings import read_settings
     from loopwright.subjects import subjects
 
-    registry = SchemaRegistry(settings or read_settings())
+    registry = SchemaRegistry(settings or given_settings())
     try:
         for subject in subjects():
             for kind in subject.kinds:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loopwright.cli.options import AsJson
+from loopwright.cli.options import AsJson, given_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,10 +74,9 @@ def list_sources(
 def _read(file: Path | None) -> "tuple[Settings, Path, Sources]":
     from loopwright.cli.stack import with_local_ports
     from loopwright.errors import InvalidSettings
-    from loopwright.settings import read_settings
     from loopwright.sources.loading import load_sources
 
-    settings = with_local_ports(read_settings())
+    settings = with_local_ports(given_settings())
     path = file or settings.sources_file
     if path is None:
         raise InvalidSettings("no sources file is named", "LOOPWRIGHT_SOURCES_FILE is not set", "name one: loopwright sources check FILE")

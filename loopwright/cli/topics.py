@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from loopwright.cli.options import AsJson
+from loopwright.cli.options import AsJson, given_settings
 
 app = typer.Typer(help="Topics: whether they are there and as the settings say, making them so.", no_args_is_help=True)
 
@@ -14,9 +14,8 @@ app = typer.Typer(help="Topics: whether they are there and as the settings say, 
 def list_topics(as_json: AsJson = False) -> None:
     """Show the topics and how they differ from the settings. Exit code 1 where one is missing or `apply` would alter one."""
     from loopwright.cli.topics_table import Look, show_look
-    from loopwright.settings import read_settings
 
-    look = Look.at(read_settings())
+    look = Look.at(given_settings())
     show_look(look, as_json)
     raise typer.Exit(1 if look.missing or look.alterable else 0)
 
@@ -29,9 +28,8 @@ def apply(
     """Make the topics that are missing, and give the others the settings of this product. Their partitions stay as they are."""
     from loopwright.cli.topics_table import Look, show_changes
     from loopwright.edges.topic_settings import settle_topics
-    from loopwright.settings import read_settings
 
-    settings = read_settings()
+    settings = given_settings()
     look = Look.at(settings)
     made: Sequence[str] = look.missing
     if not dry_run:
