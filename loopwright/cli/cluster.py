@@ -11,14 +11,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Target = Annotated[str, typer.Option(help="The JobManager's REST address: host:port, or a URL.", metavar="HOST:PORT")]
-Parallelism = Annotated[int, typer.Option(min=1, help="Instances of each operator.")]
-Mode = Annotated[
-    str, typer.Option(help="Python inside the TaskManagers (thread), or in processes of its own (process).", metavar="thread|process")
+Parallelism = Annotated[
+    int | None, typer.Option(min=1, help="Instances of each operator. Default: 1, or as before the upgrade.", show_default=False)
 ]
-Python = Annotated[
+Mode = Annotated[
     str,
     typer.Option(
-        help="The workers' own Python, a path there, with what Loopwright requires installed. Default: a copy of this one is sent along.",
+        help="Python inside the TaskManagers (thread), or in processes of its own (process). Default: as before the upgrade; else thread "
+        "with the workers' own Python, process with one that is sent.",
+        metavar="thread|process",
+        show_default=False,
+    ),
+]
+Python = Annotated[
+    str | None,
+    typer.Option(
+        help="The workers' own Python, a path there, with what Loopwright requires installed. Empty, and the default: a copy of this one "
+        "is sent along; of an upgrade: as before.",
         metavar="PATH",
         show_default=False,
     ),
@@ -39,12 +48,12 @@ Into = Annotated[
 def submit(
     target: Target,
     *,
-    parallelism: Parallelism = 1,
+    parallelism: Parallelism = None,
     from_savepoint: Annotated[
         str, typer.Option(help="Go on from this savepoint or checkpoint: a path or URI there.", show_default=False)
     ] = "",
-    mode: Mode = "thread",
-    python: Python = "",
+    mode: Mode = "",
+    python: Python = None,
     option: Option = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,9 +82,9 @@ def stop(
 def upgrade(
     target: Target,
     *,
-    parallelism: Parallelism = 1,
-    mode: Mode = "thread",
-    python: Python = "",
+    parallelism: Parallelism = None,
+    mode: Mode = "",
+    python: Python = None,
     option: Option = None,
     into: Into = "",
     verify: Annotated[str, typer.Option(help="The longest time until the new one has completed a checkpoint.")] = "2m",
@@ -89,12 +98,12 @@ def upgrade(
     raise typer.Exit(submission.upgrade(_wish(target, parallelism, mode, python, option), job, into, seconds, as_json))
 
 
-def _wish(target: str, parallelism: int, mode: str, python: str, options: list[str] | None) -> "Wish":
+def _wish(target: str, parallelism: int | None, mode: str, python: str | None, options: list[str] | None) -> "Wish":
     from loopwright.cli.submission import Wish
 
-    if mode not in ("thread", "process"):
+    if mode not in ("", "thread", "process"):
         raise typer.BadParameter(f"{mode!r} is neither thread nor process", param_hint="--mode")
     pairs = [option.partition("=") for option in options or ()]
     if wrong := [name for name, sign, _ in pairs if not (name and sign)]:
         raise typer.BadParameter(f"{wrong[0]!r} is no NAME=VALUE", param_hint="-D")
-    return Wish(target, parallelism, mode == "process", python, {name: value for name, _, value in pairs})
+    return Wish(target, parallelism, mode, python, {name: value for name, _, value in pairs})

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -34,13 +34,24 @@ _NOT_THE_JOBS = ("LOOPWRIGHT_HOME", "LOOPWRIGHT_CACHE", "LOOPWRIGHT_PLATFORM__",
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Where the job is to run, and how. `python` is a path on the workers; empty: one is sent along. `options` are Flink's."""
+    """Where the job is to run, and how. `mode` is `thread` or `process`; `python` is a path on the workers, empty where one is sent along;
+    what is empty or None otherwise is not said. `options` are Flink's."""
 
     target: str
-    parallelism: int = 1
-    processes: bool = False
-    python: str = ""
+    parallelism: int | None = None
+    mode: str = ""
+    python: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def settled(self, before: Mapping[str, str]) -> "Wish":
+        """The same with everything said: as the release with these options had it, where that is not empty.
+
+        A Python that is sent goes with its job, and a TaskManager in thread mode keeps the first that it loads: so the mode is `process`.
+        """
+        own = "" if "python.archives" in before else before.get("python.executable", "")
+        python = own if self.python is None else self.python
+        mode = self.mode or before.get("python.execution-mode") or ("thread" if python else "process")
+        return replace(self, parallelism=self.parallelism or int(before.get("parallelism.default", 1)), mode=mode, python=python)
 
 
 def submit(wish: Wish, from_point: str, as_json: bool) -> int:
@@ -50,7 +61,7 @@ def submit(wish: Wish, from_point: str, as_json: bool) -> int:
         if found := remote.rest.named(JOB_NAME):
             remedy = "`loopwright upgrade` puts this release in its place, `loopwright stop` ends it"
             raise Conflict("the job runs there already", f"{remote.url}: {', '.join(found)}", remedy)
-        release = _release(remote, settings, wish)
+        release = _release(remote, settings, wish.settled({}))
         try:
             job = remote.submit(release, _uri(from_point))
         except PlatformFailed:
@@ -76,8 +87,8 @@ def upgrade(wish: Wish, job: str, into: str, seconds: float, as_json: bool) -> i
     """Put this release in the place of the one that runs. Raises PlatformFailed where it was rolled back."""
     settings = read_settings()
     with _remote(settings, wish.target, as_json) as remote:
-        before = remote.running(job)
-        release = _release(remote, settings, wish)
+        before, current = remote.running(job), remote.releases.current()
+        release = _release(remote, settings, wish.settled(current.options if current else {}))
         try:
             id_, point = remote.upgrade(release, before, _uri(into), seconds)
         except Exception:
@@ -112,7 +123,7 @@ def _release(remote: Remote, settings: Settings, wish: Wish) -> Release:
     fit = remote.fitness()
     if not fit.version.startswith(f"{FLINK}."):
         raise PlatformFailed("the cluster does not suit", f"it runs Flink {fit.version}", f"a cluster of Flink {FLINK} is needed")
-    if not fit.has_python and not wish.processes:
+    if not fit.has_python and wish.mode == "thread":
         remedy = "put flink-python from Flink's opt/ into lib/ on every machine and start the cluster anew, or submit with --mode process"
         raise PlatformFailed("the cluster does not suit", "flink-python is not on its class path; thread mode can load it but once", remedy)
     if not (fit.has_checkpoints or settings.state.checkpoints or "execution.checkpointing.dir" in wish.options):
@@ -128,7 +139,7 @@ def _release(remote: Remote, settings: Settings, wish: Wish) -> Release:
 
 def _options(settings: Settings, wish: Wish, jars: Sequence[Path]) -> dict[str, str]:
     """The job's options of Flink."""
-    mode: Literal["thread", "process"] = "process" if wish.processes else "thread"
+    mode: Literal["thread", "process"] = "thread" if wish.mode == "thread" else "process"
     config = FlinkConfig(execution_mode=mode, checkpoint_interval_ms=settings.state.interval_ms, state_backend=settings.state.backend)
     return {
         "parallelism.default": str(wish.parallelism),

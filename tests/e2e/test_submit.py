@@ -135,7 +135,7 @@ def test_a_second_job_on_the_same_topics_is_refused(elsewhere: Elsewhere) -> Non
 def test_an_upgrade_runs_the_new_code_in_taskmanagers_that_ran_the_old(elsewhere: Elsewhere, next_release: Path) -> None:
     under_way = elsewhere.send("across", COUNT)
     elsewhere.some_end(under_way, 1)
-    upgraded = elsewhere.run("upgrade", *own_python(), root=next_release)
+    upgraded = elsewhere.run("upgrade", root=next_release)
     elsewhere.all_end(under_way)
     after = elsewhere.send("after", COUNT)
     elsewhere.all_end(after)
@@ -152,7 +152,7 @@ def test_an_upgrade_that_does_not_run_well_is_rolled_back(elsewhere: Elsewhere, 
         loop.read_text().replace("        detour_python_threads()\n", '        raise RuntimeError("this release is broken")\n', 1)
     )
     under_way = elsewhere.send("back", COUNT)
-    said = elsewhere.run("upgrade", *own_python(), code=1, root=broken)
+    said = elsewhere.run("upgrade", code=1, root=broken)
     assert said["what"] == "the upgrade was rolled back"
     assert "this release is broken" in said["why"]
     elsewhere.all_end(under_way)
@@ -179,9 +179,18 @@ def test_flink_run_by_hand_does_it_too(elsewhere: Elsewhere, tmp_path: Path) -> 
 
 def test_a_wheel_sends_workers_that_have_no_python_one(elsewhere: Elsewhere, tmp_path: Path) -> None:
     install(tmp_path / "wheels", tmp_path / "site")
-    elsewhere.run("submit", "--mode", "process", "--parallelism", "2", root=tmp_path / "site")
+    elsewhere.run("submit", "--parallelism", "2", root=tmp_path / "site")
     workflows = elsewhere.send("processes", COUNT)
     elsewhere.all_end(workflows)
     elsewhere.holds(workflows)
     assert elsewhere.run("stop", "--no-savepoint")["savepoint"] is None
     assert elsewhere.run("stop", code=1)["error"] == "NotFound"
+
+
+def test_a_python_that_is_sent_runs_inside_taskmanagers_that_were_started_for_it(elsewhere: Elsewhere) -> None:
+    elsewhere.cluster.down()
+    Stack(elsewhere.cluster.config).up()
+    elsewhere.run("submit", "--mode", "thread", "--parallelism", "2")
+    workflows = elsewhere.send("threads", COUNT)
+    elsewhere.all_end(workflows)
+    elsewhere.holds(workflows)
