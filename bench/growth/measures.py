@@ -24,7 +24,6 @@ SLOTS = 2
 _SIZES = flink_config.Memory()
 HEAP_MIB = _SIZES.framework_heap + _SIZES.task_heap
 TOUCHED = (f"-Xms{HEAP_MIB}m", "-XX:+AlwaysPreTouch")
-ROCKSDB = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
 
 
 def warm_up(there: Place) -> None:
@@ -89,7 +88,7 @@ def _checkpoints(there: Place, seconds: float, tell: Tell) -> dict[str, Any]:
 def beside_idle(home: Path, levels: Sequence[int], seconds: float, tell: Tell) -> dict[str, Any]:
     """Processor time of a hop, in ms, beside so many idle workflows in RocksDB."""
     found: dict[str, Any] = {}
-    with place(home, FlinkConfig(settings=ROCKSDB)) as there:
+    with place(home, FlinkConfig(state_backend="rocksdb")) as there:
         warm_up(there)
         for level in levels:
             there.bring(team.LATER, level)
