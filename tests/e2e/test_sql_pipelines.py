@@ -27,7 +27,10 @@ from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import Conflict, NotFound, PlatformFailed
 from loopwright.message import Message, emitted, read
+from loopwright.registry.loading import load_team
+from loopwright.registry.roster import records_of
 from loopwright.settings import Settings, read_settings
+from loopwright.testing.model_server import ModelServer
 from tests.e2e.http_here import free_port
 from tests.e2e.postgres_here import PASSWORD, Postgres
 
@@ -270,6 +273,30 @@ def test_rows_stand_in_parquet_files_once_though_the_taskmanager_is_killed(
     assert set(in_files(folder).values()) == {1}
     dataset = pyarrow.dataset.dataset(folder, format="parquet", partitioning="hive")
     assert str(dataset.schema.field("logged_at").type) == "timestamp[ms]"
+
+
+def test_a_choice_that_is_left_to_sql_becomes_a_decision(
+    settings: Settings, pipeline: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = json.loads((ROOT / "tests" / "golden" / "v1" / "route.asked.json").read_text())
+    asked["data"]["due_ms"] = 4_000_000_000_000
+    with Producer(settings) as producer:
+        for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": "http://agents.example"})):
+            producer.send(settings.topics.definitions, key.encode(), value)
+        producer.send(settings.topics.questions, asked["workflowid"].encode(), json.dumps(asked).encode())
+    answer = json.dumps({"agent": "active-outreach", "confidence": 0.8, "reason": "it fits"})
+    with ModelServer(lambda _: answer) as model:
+        monkeypatch.setenv("LOOPWRIGHT_LLM_BASE_URL", model.base_url)
+        monkeypatch.setenv("LOOPWRIGHT_LLM_MODEL", "double")
+        run(read_settings(), ROOT / "sql" / "orchestrate.sql")
+        made = wait_for(lambda: decided(settings, asked["data"]["decision"]), 60)
+        assert made, model.questions
+    assert (made.workflow, made.data["targets"], made.data["reason"]) == (asked["workflowid"], asked["data"]["targets"], "it fits")
+
+
+def decided(settings: Settings, id_: str) -> Message | None:
+    found = map(read, read_all(settings, [settings.topics.decisions]))
+    return next((message for message in found if isinstance(message, Message) and message.id == id_), None)
 
 
 def started(settings: Settings) -> Counter[str]:
