@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format unit flink e2e chaos soak bench bench-quick bench-check bench-recovery bench-docs lock
+.PHONY: help setup demo up down test lint format schemas unit flink e2e chaos soak bench bench-quick bench-check bench-recovery bench-docs lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: setup  ## style, types, layers, docstrings
 format: setup  ## bring the code into its style
 	@$(BIN)/ruff format -q . && $(BIN)/ruff check -q --fix .
 
+schemas: setup  ## the next version of each schema that changed, into schemas/ (it is checked against all before it)
+	@$(BIN)/python -m tests.schema_files
+
 unit: setup  ## the tests that take milliseconds
 	@$(BIN)/python -m pytest tests/unit
 
@@ -77,5 +80,6 @@ bench-quick: setup  ## the same, one short repeat: 10 minutes or less
 bench-docs: setup  ## the figures and plots of docs/performance.md anew, from what the last measurements left
 	@$(BIN)/python -m bench.publish
 
-lock: setup  ## write requirements.lock anew from pyproject.toml
+lock: setup  ## write requirements.lock anew from pyproject.toml, and the image's part of it
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -q -o docker/requirements.lock

@@ -22,6 +22,7 @@ THREADS = {  # how the name of a thread begins, of which Linux keeps 15 characte
     ("kafka-producer",): "writing to Kafka",
     COMPILERS: "compiling",
     ("GC ", "G1 ", "VM Thread"): "collecting garbage",
+    ("rocksdb:", "Flink-RocksDBSt"): "keeping RocksDB's files",
 }
 OTHER = "the rest"
 

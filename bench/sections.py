@@ -22,6 +22,7 @@ PLOTS = (
 )
 ENOUGH_REPEATS = 5
 LONGEST_REMARK = 200
+LEAST_MS = 0.05  # of a hop: a part that takes less everywhere is not shown
 CLEARER = {"added_p99_ms": "added latency p99, ms", "latency_cpu_ms_per_hop": "CPU ms/hop at 100 hops/s"}
 SHOWN = {
     PRODUCT: "Loopwright",
@@ -231,7 +232,20 @@ def _idle(raw: Raw) -> dict[str, str]:
         for level, one in raw["levels"].items()
     ]
     headings = ["idle workflows", "CPU of the TaskManager per hop, ms", "ratio to the first", "hops per second"]
-    return {"idle": f"![CPU per hop beside idle workflows]({IDLE_PLOT})\n\n{table(headings, rows)}"}
+    return {"idle": f"![CPU per hop beside idle workflows]({IDLE_PLOT})\n\n{table(headings, rows)}{_idle_parts(raw['levels'])}"}
+
+
+def _idle_parts(levels: Mapping[str, Raw]) -> str:
+    """Where that goes, what is largest in the last column first; of parts that take next to nothing everywhere, nothing is said."""
+    taken = {level: one.get("parts_ms", {}) for level, one in levels.items()}
+    names = {name for parts in taken.values() for name, ms in parts.items() if ms >= LEAST_MS}
+    last = list(taken.values())[-1] if taken else {}
+    rows = [
+        [name.partition(": ")[2], *(f"{parts.get(name, 0.0):.2f}" for parts in taken.values())]
+        for name in sorted(names, key=lambda name: -last.get(name, 0.0))
+    ]
+    headings = ["of it, ms per hop", *(f"beside {int(level):,}" for level in taken)]
+    return f"\n\n{table(headings, rows)}" if rows else ""
 
 
 def _parallel(raw: Raw) -> dict[str, str]:

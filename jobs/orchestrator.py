@@ -19,7 +19,9 @@ from loopwright.dispatch.decider import DispatchDecider
 from loopwright.edges.access import check_access
 from loopwright.edges.agents import AgentPerformer
 from loopwright.edges.keyring import Keyring
+from loopwright.edges.platform.code import JOB_NAME
 from loopwright.edges.router import RoutePerformer
+from loopwright.edges.values import values_of
 from loopwright.intake import intake
 from loopwright.routing.decider import RouteDecider
 from loopwright.settings import Settings, read_settings
@@ -37,7 +39,11 @@ def build(
     route: Callable[[Settings], Decider] = RouteDecider,
     dispatch: Callable[[Settings], Decider] = DispatchDecider,
 ) -> None:
-    """Add the graph to `env`. Every operator has a uid that stays the same from release to release."""
+    """Add the graph to `env`. Every operator has a uid that stays the same from release to release.
+
+    Raises what `values_of` raises, where a schema registry is set.
+    """
+    values = values_of(settings)
     tables = StreamTableEnvironment.create(env)
     topics, limits = settings.topics, settings.limits
     cluster = Cluster(settings.kafka.bootstrap_servers, settings.kafka.client)
@@ -47,10 +53,11 @@ def build(
     messages = keyed_source(tables, cluster, [topics.messages], "loopwright-messages", "messages")
     decisions = keyed_source(tables, cluster, [topics.decisions, topics.callbacks], "loopwright-decisions", "decisions")
 
-    parse = partial(intake, limits=limits, dead_letters=topics.dead_letters)
+    parse = partial(intake, limits=limits, dead_letters=topics.dead_letters, decode=values.decode)
     loop = partial(
         KeyedLoop,
         parse=parse,
+        frames=values.frames,
         max_in_flight=limits.in_flight,
         max_waiting=limits.waiting,
         keep_ms=limits.deduplication_ms,
@@ -64,7 +71,7 @@ def build(
 
     rejected = routed.get_side_output(REJECTED).union(dispatched.get_side_output(REJECTED))
     refusals = [topics.dead_letters, topics.audit]
-    kafka_sink(tables, cluster, routed, [topics.decisions, topics.results, topics.messages, *refusals], "routed")
+    kafka_sink(tables, cluster, routed, [topics.decisions, topics.questions, topics.results, topics.messages, *refusals], "routed")
     kafka_sink(tables, cluster, dispatched, [topics.messages, *refusals], "dispatched")
     kafka_sink(tables, cluster, rejected, [topics.dead_letters, topics.messages, topics.decisions, topics.callbacks], "rejected")
 
@@ -76,7 +83,7 @@ def main() -> None:
     check_access(settings)  # a right on Kafka that it lacks, too
     env = StreamExecutionEnvironment.get_execution_environment()
     build(env, settings)
-    env.execute("loopwright orchestrator")
+    env.execute(JOB_NAME)
 
 
 if __name__ == "__main__":

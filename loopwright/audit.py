@@ -17,7 +17,10 @@ Where = Literal["gateway", "route", "dispatch"]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`what` was asked for, `cause` is a word to count by, `why` says more; `who` asked: `agent`, `tenant`, `token` (its id), `address`."""
+    """`what` was asked for, `cause` is a word to count by, `why` says more.
+
+    `who` asked: `agent`, `tenant`, `token` (its id), `source` (a webhook's name), `address`.
+    """
 
     where: Where
     what: str

@@ -5,7 +5,7 @@
     │   └── Unreachable          a needed service does not answer              (exit code 3)
     └── Terminal                 trying again gives the same                   (exit code 1)
         ├── InvalidSettings      a setting is wrong                            (exit code 2)
-        ├── InvalidDefinition    an agent definition is wrong: file, field, remedy
+        ├── InvalidDefinition    the definition of an agent or a source is wrong: file, field, remedy
         ├── InvalidDocument      a document breaks a contract
         ├── KeyMissing           the key of an encrypted value is not here
         ├── SealBroken           an encrypted value was changed or moved
@@ -61,7 +61,7 @@ class InvalidSettings(Terminal):
 
 
 class InvalidDefinition(Terminal):
-    """An agent definition cannot be used."""
+    """The definition of an agent or of a source cannot be used."""
 
 
 class InvalidDocument(Terminal):

@@ -13,18 +13,20 @@ from loopwright.deadletter import dead_letter
 from loopwright.message import BARE, LAST_MS, Arrived, Message, Rejected, Skipped, emitted, parse
 from loopwright.settings import Limits
 from loopwright.step import Emit, Record
+from loopwright.wire import Decode, without_registry
 
 SOURCE = "/loopwright/intake"
 
 Parse = Callable[[Record], tuple[str, Any] | Emit | None]
 
 
-def intake(record: Record, limits: Limits, dead_letters: str) -> tuple[str, Arrived] | Emit | None:
+def intake(record: Record, limits: Limits, dead_letters: str, decode: Decode = without_registry) -> tuple[str, Arrived] | Emit | None:
     """(workflow id, the record as it was read) for a good record, None for a tombstone.
 
-    An `Emit` is to be written instead: a dead letter for a bad record, and a record under its key for one that stood under another.
+    An `Emit` is to be written instead: a dead letter for a bad record, and a record under its key for one that stood under another. Raises
+    what `decode` raises where nothing can be said of the record: it has to be read again.
     """
-    parsed = parse(record, limits)
+    parsed = parse(record, limits, decode)
     if isinstance(parsed, Skipped):
         return None
     if isinstance(parsed, Rejected):

@@ -8,7 +8,7 @@ import re
 MASK = "***"
 _MARK = re.compile(  # something of this is in all that looks like a secret, in small letters
     r"passw(?:or)?d|secret|token|api[_-]?key|authorization|bearer|private key-----|eyj"
-    r"|sk[_-]|rk_|gh[pousr]_|github_pat_|glpat-|akia|asia|aiza|xox|://"
+    r"|sk[_-]|rk_|whsec_|gh[pousr]_|github_pat_|glpat-|akia|asia|aiza|xox|://"
 )
 _ENDING = r"(?:password|passwd|secret|token|api[_-]?key|authorization)"
 _NAME = rf"[\w-]{{0,40}}{_ENDING}"
@@ -25,7 +25,7 @@ _WORDS = (
     r"((?:password|passwd|api[_-]?key):\s*[\"']?)(?:[^\s,;\"'<>\\]++)",
     r"(bearer\s+)(?!(?:authentication|authorization|realm)\b)[A-Za-z0-9._~+/=-]{8,}+",
     r"sk-[\w-]{12,}+|[sr]k_(?:live|test)_\w{8,}+|gh[pousr]_[A-Za-z0-9]{16,}+|github_pat_\w{16,}+|glpat-[\w-]{16,}+",
-    r"xox[a-z]-[A-Za-z0-9-]{8,}+|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w))|(?-i:AIza)[\w-]{30,}+",
+    r"whsec_[A-Za-z0-9+/=]{16,}+|xox[a-z]-[A-Za-z0-9-]{8,}+|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w))|(?-i:AIza)[\w-]{30,}+",
     r"eyJ[\w-]{8,1024}+\.[\w-]{8,}+\.[\w-]*+",  # a JSON Web Token
 )
 _SECRETS = re.compile(

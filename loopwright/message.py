@@ -1,7 +1,8 @@
 """The envelope: CloudEvents 1.0 in structured JSON, read from bytes of any kind.
 
-`parse` never raises: it gives a `Message`, a `Rejected` (which becomes a dead letter) or `Skipped` (a tombstone). A JSON object without an
-envelope starts a workflow, whose id comes from where the record stood in the topic. Source: CloudEvents 1.0.2, JSON event format.
+`parse` gives a `Message`, a `Rejected` (which becomes a dead letter) or `Skipped` (a tombstone), and raises nothing. A JSON object without
+an envelope starts a workflow, whose id comes from where the record stood in the topic. A value may name its schema (`loopwright.wire`).
+Source: CloudEvents 1.0.2, JSON event format.
 """
 
 import hashlib
@@ -16,10 +17,12 @@ from loopwright.schemas import SCHEMAS, STARTED, problem_with
 from loopwright.settings import Limits
 from loopwright.step import Emit, Record
 from loopwright.upcast import CURRENT_VERSION, upcast
+from loopwright.wire import MAGIC, TYPE_HEADER, Decode, plain, unwrapped, without_registry
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
 ID_LIMIT = 256
 BARE = "bare"  # the source of a document that came without an envelope
+_READ: Decode = read_object
 LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 
 
@@ -77,16 +80,21 @@ def trace_of(workflow: str, hop: int, branch: str = "", parent: str = "") -> str
     return f"00-{trace}-{record_id(workflow, hop, branch, 'span')[:16]}-01"
 
 
-def parse(record: Record, limits: Limits) -> Message | Rejected | Skipped:
-    """Read a record of unknown origin: size, UTF-8, strict JSON, nesting, envelope, schema version, the fields of its type."""
+def parse(record: Record, limits: Limits, decode: Decode = without_registry) -> Message | Rejected | Skipped:
+    """Read a record of unknown origin: size, UTF-8, strict JSON, nesting, envelope, schema version, the fields of its type.
+
+    `decode` reads a value that is not JSON and names its schema. Raises what it raises beside JsonRefused.
+    """
     if record.value is None:
         return Skipped(record)
-    if len(record.value) > limits.message_bytes:
-        why = f"{len(record.value)} bytes; the limit is {limits.message_bytes}"
+    value, read_body = record.value, _READ
+    if value[:1] == MAGIC:
+        value, read_body = unwrapped(value, decode)
+    if len(value) > limits.message_bytes:
+        why = f"{len(value)} bytes; the limit is {limits.message_bytes}"
         return Rejected(record, "too-large", why, "send less, or keep large values outside and refer to them", _key(record))
     try:
-        body = read_object(record.value, limits.nesting)
-        message = from_json(body, record)
+        message = from_json(read_body(value, limits.nesting), record)
         if message.type not in SCHEMAS:
             raise JsonRefused("unknown-type", f"type {message.type!r}", "send one of: " + ", ".join(sorted(SCHEMAS)))
         problem = problem_with(message.type, message.data)
@@ -104,8 +112,8 @@ def _key(record: Record) -> str:
 
 
 def read(record: Record) -> Message:
-    """Read a record that `parse` has accepted before: neither its size nor its content is checked again."""
-    return from_json(orjson.loads(record.value or b"{}"), record)
+    """Read a JSON record that `parse` has accepted before: neither its size nor its content is checked again."""
+    return from_json(orjson.loads(plain(record.value or b"{}")), record)
 
 
 def from_json(body: dict[str, Any], record: Record) -> Message:
@@ -195,7 +203,7 @@ def encode(message: Message) -> bytes:
 
 def headers_of(message: Message) -> dict[str, bytes]:
     """The Kafka headers of a message: content type, CloudEvents type, trace."""
-    headers = {"content-type": CONTENT_TYPE, "ce_type": message.type.encode()}
+    headers = {"content-type": CONTENT_TYPE, TYPE_HEADER: message.type.encode()}
     return headers | {"traceparent": message.traceparent.encode()} if message.traceparent else headers
 
 

@@ -1,6 +1,8 @@
 """What each record type must carry in `data`, as JSON Schema 2020-12, and the check of it.
 
-These schemas pin the wire format: the golden files in tests/golden hold an example of each type and version.
+`SCHEMAS` are the types that the job reads, and what it checks of them; `WRITTEN` are those that Loopwright alone writes, `TOLD` the fields
+that its records hold beyond what is checked. They pin the wire format: the golden files in tests/golden hold an example of each type and
+version, and `loopwright.subjects` makes of them what a schema registry is given.
 """
 
 from typing import Any
@@ -16,6 +18,7 @@ RESUMED = "loopwright.workflow.resumed"
 HUMAN_DECIDED = "loopwright.human.decided"
 DEADLINE_PASSED = "loopwright.deadline.passed"
 DECIDED = "loopwright.route.decided"
+ASKED = "loopwright.route.asked"
 CALLED_BACK = "loopwright.agent.called-back"
 WORKFLOW_COMPLETED = "loopwright.workflow.completed"
 WORKFLOW_FAILED = "loopwright.workflow.failed"
@@ -46,7 +49,13 @@ _TARGET = _data(
     {"branch": NAME, "agent": NAME, "version": {"type": "integer", "minimum": 1}, "input": OBJECT},
     {"input_hash": TEXT, "idempotency_key": KEY},
 )
-_VISIT = {"type": "array", "prefixItems": [NAME, {"type": "integer", "minimum": 1}, TEXT], "minItems": 3, "maxItems": 3}
+_VERSION = {"type": "integer", "minimum": 1}
+_VISIT = {
+    "type": "array",
+    "prefixItems": [{**NAME, "title": "agent"}, {**_VERSION, "title": "version"}, {**TEXT, "title": "input_hash"}],
+    "minItems": 3,
+    "maxItems": 3,
+}
 _RESTORED = _data(
     {"hop": {"type": "integer", "minimum": 2, "maximum": 2**31}, "team": NAME, "document": OBJECT},
     {
@@ -105,6 +114,19 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "model": {"type": ["string", "null"]},
         },
     ),
+    ASKED: _data(
+        {
+            "team": NAME,
+            "candidates": {"type": "array", "items": NAME, "minItems": 1},
+            "targets": {"type": "array", "items": _TARGET, "minItems": 1},
+            "ran": {"type": "array", "items": NAME},
+            "document": TEXT,
+            "pins": PINS,
+            "due_ms": COUNT,
+            "decision": NAME,
+        },
+        {"tenant": TEXT, "deadline_ms": COUNT, "rejected": {"type": "array", "items": OBJECT}},
+    ),
     CALLED_BACK: _data(
         {"branch": NAME},
         {
@@ -116,6 +138,40 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "actions": ACTIONS,
         },
     ),
+}
+_CHOICE = {"calls": COUNT, "tokens": {"type": "object", "properties": {"prompt": COUNT, "completion": COUNT}}, "cost": NUMBER}
+TOLD: dict[str, dict[str, Any]] = {
+    FAILED: {"input_hash": TEXT, "duration_ms": COUNT, "retryable": FLAG},
+    DECIDED: _CHOICE | {"rejected": {"type": "array", "items": _data({"agent": NAME, "why": TEXT})}, "duration_ms": COUNT},
+}
+
+_ORIGINAL = _data({"encoding": {"enum": ["utf-8", "base64"]}, "value": TEXT})
+_LETTER = {"cause": NAME, "stage": NAME, "why": TEXT, "remedy": TEXT, "original": _ORIGINAL}
+_RESULT = _data(
+    {
+        "document": OBJECT,
+        "hops": COUNT,
+        "path": {"type": "array", "items": NAME},
+        "duration_ms": COUNT,
+        "spend": SPEND,
+        "reason": TEXT,
+        "team": TEXT,
+    }
+)
+WRITTEN: dict[str, dict[str, dict[str, Any]]] = {
+    "results": {WORKFLOW_COMPLETED: _RESULT, WORKFLOW_FAILED: _RESULT, CANCELLED: _RESULT},
+    "dead_letters": {
+        REJECTED: _data(_LETTER | {"topic": TEXT, "partition": {"type": "integer"}, "offset": {"type": "integer"}}),
+        FAILED: _data(SCHEMAS[FAILED]["properties"] | _LETTER, TOLD[FAILED]),
+        LETTER_SETTLED: _data({"letter": NAME, "position": NAME, "action": {"enum": ["retried", "dropped"]}, "reason": TEXT, "by": TEXT}),
+    },
+    "progress": {PROGRESS: _data({"agent": NAME, "step": COUNT, "of": COUNT, "text": TEXT})},
+    "audit": {
+        ACCESS_REFUSED: _data(
+            {"where": NAME, "what": TEXT, "cause": NAME, "why": TEXT, "who": {"type": "object", "additionalProperties": TEXT}},
+            {"unwritten": COUNT},
+        )
+    },
 }
 
 _VALIDATORS = {kind: jsonschema_rs.Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}

@@ -1,7 +1,8 @@
 """All settings, and the one place that reads the environment.
 
 Each is an environment variable: `LOOPWRIGHT_` and its name, as in `LOOPWRIGHT_LLM_BASE_URL`. Nested ones are joined by two underscores, as
-in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`.
+in `LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS`. Or it is a file of that name in the folder `LOOPWRIGHT_SETTINGS_DIR`, as containers are given
+their secrets; a variable wins.
 """
 
 import os
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from loopwright.errors import InvalidSettings
+
+FILES = "LOOPWRIGHT_SETTINGS_DIR"
+DAY_MS = 24 * 3_600_000
 
 
 class Frozen(BaseModel):
@@ -26,19 +30,63 @@ class Topics(Frozen):
 
     messages: str = Field("agent-messages", description="What happens to workflows: starts, replies, failures.")
     decisions: str = Field("routing-decisions", description="Who is next, and why; written before anything acts on it.")
+    questions: str = Field("routing-questions", description="Choices that are left to somebody else than the job's router.")
     callbacks: str = Field("agent-callbacks", description="Late replies of agents that answered 202.")
     definitions: str = Field("agent-definitions", description="Agent definitions (compacted).")
     results: str = Field("workflow-results", description="How workflows ended.")
     dead_letters: str = Field("agent-dead-letters", description="What could not be processed, with the original bytes and the reason.")
     progress: str = Field("agent-progress", description="Progress that agents report.")
     audit: str = Field("agent-audit", description="Who was refused what, and why.")
+    schedules: str = Field("workflow-schedules", description="Up to when each schedule was dealt with (compacted).")
 
 
 class Kafka(Frozen):
-    """Where Kafka is, and how to talk to it."""
+    """Where Kafka is, how to talk to it, and how topics are made there."""
 
     bootstrap_servers: str = Field("", description="host:port,...; empty: the local platform's broker.")
     client: dict[str, str] = Field(default_factory=dict, description="Passed on to every client: security.protocol, sasl.*, ssl.*")
+    partitions: int = Field(
+        4, ge=1, description="Of each topic that is made. Take more than you need: the most instances the job may ever have, twice."
+    )
+    replication: int = Field(
+        -1, ge=-1, le=32_767, description="Copies of each partition of a topic that is made; -1: the broker's default."
+    )
+
+
+class Retention(Frozen):
+    """How long records are kept. What is older than the first two tiers is for an archive that reads the topics."""
+
+    hot_ms: int = Field(
+        7 * DAY_MS, ge=-1, description="How long what happens to workflows stays on the brokers' disks, in ms; -1: for ever."
+    )
+    warm_ms: int = Field(0, ge=0, description="How much longer in the brokers' tiered storage, in ms; on their disks where they have none.")
+    progress_ms: int = Field(DAY_MS, ge=-1, description="How long reports of progress stay, in ms; -1: for ever.")
+    dead_letters_ms: int = Field(30 * DAY_MS, ge=-1, description="How long dead letters stay, in ms; -1: for ever.")
+    audit_ms: int = Field(90 * DAY_MS, ge=-1, description="How long refusals of access stay, in ms; -1: for ever.")
+
+
+class State(Frozen):
+    """Where the job keeps what it knows, and the copies that it resumes from."""
+
+    backend: Literal["hashmap", "rocksdb"] = Field(
+        "hashmap", description="On the heap, or in RocksDB on the TaskManager's disk: for more state than the heap holds."
+    )
+    checkpoints: str = Field(
+        "", description="A folder for checkpoints and savepoints; on a cluster of your own also s3://BUCKET/... Empty: in the state folder."
+    )
+    interval_ms: int = Field(5000, ge=100, description="Time between two checkpoints, in ms.")
+
+
+class Registry(Frozen):
+    """The schema registry, and how records name their schemas (docs/schemas.md)."""
+
+    url: str = Field("", description="A schema registry with Confluent's API; empty: the local platform's, where it runs one.")
+    client: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="Passed on to its client: basic.auth.user.info, bearer.auth.*, ssl.*, timeout."
+    )
+    write: Literal["plain", "json", "json-header", "avro"] = Field(
+        "plain", description="How records are written: JSON that names no schema, JSON or Avro behind its id, JSON with its id in a header."
+    )
 
 
 class Limits(Frozen):
@@ -48,7 +96,7 @@ class Limits(Frozen):
     document_bytes: int = Field(512_000, description="A workflow whose document grows larger is parked.")
     nesting: int = Field(64, description="Levels of nesting in a message.")
     hops: int = Field(20, description="Decisions per workflow before it is parked.")
-    deadline_ms: int = Field(24 * 3_600_000, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
+    deadline_ms: int = Field(DAY_MS, description="Wall clock per workflow, in ms, unless the start record says otherwise.")
     deduplication_ms: int = Field(
         3_600_000, description="How long a finished workflow is remembered, in ms; for ten minutes at the least after a start of the job."
     )
@@ -82,6 +130,22 @@ class Routing(Frozen):
     ask_when_only_one: bool = Field(False, description="Ask the model even where the contracts leave a single candidate.")
     prompt_bytes: int = Field(4000, description="The longest rendering of a document in a prompt; longer ones are cut by a fixed rule.")
     embedding_margin: float = Field(0.0, description="The offline router parks when the best two candidates are closer than this.")
+    elsewhere: tuple[str, ...] = Field(
+        (),
+        description="Teams whose choices are left to whoever reads the topic of questions and writes decisions, as `sql/orchestrate.sql`.",
+    )
+    elsewhere_ms: int = Field(
+        900_000, ge=1, le=3_600_000, description="How long such a choice is waited for, in ms, before the workflow is parked."
+    )
+
+
+class Cdc(Frozen):
+    """A PostgreSQL whose rows start workflows."""
+
+    database: str = Field("", description="The database whose changes `up` has followed, as `postgresql://USER@HOST:PORT/DATABASE`.")
+    password_file: Path | None = Field(None, description="A file that holds that user's password.")
+    tables: tuple[str, ...] = Field((), description="Its tables that are followed, as `public.leads`; none: `up` follows nothing.")
+    prefix: str = Field("loopwright", description="Names the topics (PREFIX.SCHEMA.TABLE), the replication slot and the publication.")
 
 
 class Platform(Frozen):
@@ -92,6 +156,8 @@ class Platform(Frozen):
     parallelism: int = Field(1, ge=1, description="Instances of each operator, two per TaskManager at most; changed by `down` and `up`.")
     execution_mode: Literal["thread", "process"] = Field("thread", description="Python inside the TaskManager, or in a process of its own.")
     quick_start: bool = Field(True, description="JVMs that start fast; false: such that run faster, after a minute under load.")
+    registry: bool = Field(False, description="Whether `up` and `demo` run a schema registry too, as `up --registry` does.")
+    flink: dict[str, str] = Field(default_factory=dict, description="Flink options on top of those that the platform sets.")
 
 
 class Settings(BaseSettings):
@@ -130,14 +196,33 @@ class Settings(BaseSettings):
         None, description="Who may start workflows, for which tenant (docs/security.md), mode 0600. Empty: anybody, for none."
     )
     secrets_file: Path | None = Field(None, description="Secrets by name (docs/security.md), mode 0600. Set: callbacks must be signed.")
+    sources_file: Path | None = Field(None, description="Webhooks and schedules that start workflows (docs/sources.md).")
 
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
+    registry: Registry = Registry()
+    retention: Retention = Retention()
+    state: State = State()
     limits: Limits = Limits()
     routing: Routing = Routing()
     access: Access = Access()
     circuit: Circuit = Circuit()
+    cdc: Cdc = Cdc()
     platform: Platform = Platform()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings passes all five by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given wins over the environment, which wins over the folder of files where one is named."""
+        folder = os.environ.get(FILES)
+        files = (NestedSecretsSettingsSource(file_secret_settings, folder, "error"),) if folder else ()
+        return init_settings, env_settings, *files
 
     def llm_key(self) -> str:
         """The model's API key from its file or its variable; empty where there is none."""
@@ -166,6 +251,11 @@ def read_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         found = "; ".join(f"LOOPWRIGHT_{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise InvalidSettings("a setting cannot be used", found, "correct the variable, or unset it to get the default") from error
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        where = f"{FILES} is {os.environ[FILES]}: " if FILES in os.environ else ""
+        said = "a file is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        remedy = "correct the variable; a folder of settings has to be readable, with a file per setting"
+        raise InvalidSettings("the settings cannot be read", where + said, remedy) from error
 
 
 def described(model: type[BaseModel] = Settings, prefix: str = "LOOPWRIGHT_") -> list[tuple[str, str, str]]:
@@ -178,7 +268,7 @@ def described(model: type[BaseModel] = Settings, prefix: str = "LOOPWRIGHT_") ->
         else:
             default = info.get_default(call_default_factory=True)
             shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-            rows.append((variable, "" if shown is None or shown == {} else str(shown), info.description or ""))
+            rows.append((variable, "" if shown in (None, {}, ()) else str(shown), info.description or ""))
     return rows
 
 

@@ -1,8 +1,9 @@
 -- The topics as tables, and what one asks of them first. `loopwright sql` runs this before your own statements.
 -- ${...} is filled in before the statements run. Tables read from the earliest record on, and never commit offsets.
 
--- A table is a topic: its key, value and headers, where a record stood, and the attributes of its envelope. What cannot be read as JSON has
--- NULL there, and is none the less a row. (Not JSON_VALUE ... RETURNING DOUBLE: a whole number among such would end the query.)
+-- A table is a topic: its key, value and headers, where a record stood, and the attributes of its envelope. `body` is the value without the
+-- prefix that names its schema, where it has one (docs/schemas.md). What cannot be read as JSON has NULL in the attributes, and is none the
+-- less a row. (Not JSON_VALUE ... RETURNING DOUBLE: a whole number among such would end the query.)
 CREATE TEMPORARY TABLE agent_messages (
   workflow STRING,
   record STRING,
@@ -10,12 +11,13 @@ CREATE TEMPORARY TABLE agent_messages (
   logged_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
   `partition` INT METADATA VIRTUAL,
   `offset` BIGINT METADATA VIRTUAL,
-  id AS JSON_VALUE(record, '$.id'),
-  type AS JSON_VALUE(record, '$.type'),
-  `hop` AS TRY_CAST(JSON_VALUE(record, '$.hop') AS INT),
-  branch AS JSON_VALUE(record, '$.branch'),
-  causation_id AS JSON_VALUE(record, '$.causationid'),
-  happened_at AS TO_TIMESTAMP_LTZ(JSON_VALUE(record, '$.time'), 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''', 'UTC'),
+  body AS ${BODY},
+  id AS JSON_VALUE(${BODY}, '$.id'),
+  type AS JSON_VALUE(${BODY}, '$.type'),
+  `hop` AS TRY_CAST(JSON_VALUE(${BODY}, '$.hop') AS INT),
+  branch AS JSON_VALUE(${BODY}, '$.branch'),
+  causation_id AS JSON_VALUE(${BODY}, '$.causationid'),
+  happened_at AS TO_TIMESTAMP_LTZ(JSON_VALUE(${BODY}, '$.time'), 'yyyy-MM-dd''T''HH:mm:ss.SSS''Z''', 'UTC'),
   WATERMARK FOR logged_at AS logged_at
 ) WITH (
   'connector' = 'kafka', 'topic' = '${MESSAGES}', ${KAFKA}
@@ -23,6 +25,8 @@ CREATE TEMPORARY TABLE agent_messages (
   'key.format' = 'raw', 'key.fields' = 'workflow', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY');
 
 CREATE TEMPORARY TABLE routing_decisions WITH ('topic' = '${DECISIONS}') LIKE agent_messages;
+
+CREATE TEMPORARY TABLE routing_questions WITH ('topic' = '${QUESTIONS}') LIKE agent_messages;
 
 CREATE TEMPORARY TABLE agent_callbacks WITH ('topic' = '${CALLBACKS}') LIKE agent_messages;
 
@@ -51,38 +55,38 @@ CREATE TEMPORARY TABLE agent_definitions (
 -- Every decision: who was chosen, how and why. After a crash one may be written twice; per hop of a workflow the first one counts.
 CREATE TEMPORARY VIEW decisions AS
 SELECT workflow, logged_at, `hop`,
-  JSON_VALUE(record, '$.data.outcome') AS outcome,
-  JSON_VALUE(record, '$.data.strategy') AS strategy,
-  JSON_VALUE(record, '$.data.targets[0].agent') AS agent,
-  JSON_VALUE(record, '$.data.reason') AS reason,
-  JSON_VALUE(record, '$.data.model') AS model,
-  TRY_CAST(JSON_VALUE(record, '$.data.calls') AS INT) AS model_calls,
-  TRY_CAST(JSON_VALUE(record, '$.data.tokens.prompt') AS INT) AS prompt_tokens,
-  TRY_CAST(JSON_VALUE(record, '$.data.tokens.completion') AS INT) AS completion_tokens,
-  TRY_CAST(JSON_VALUE(record, '$.data.cost') AS DOUBLE) AS cost,
-  TRY_CAST(JSON_VALUE(record, '$.data.duration_ms') AS INT) AS duration_ms,
+  JSON_VALUE(body, '$.data.outcome') AS outcome,
+  JSON_VALUE(body, '$.data.strategy') AS strategy,
+  JSON_VALUE(body, '$.data.targets[0].agent') AS agent,
+  JSON_VALUE(body, '$.data.reason') AS reason,
+  JSON_VALUE(body, '$.data.model') AS model,
+  TRY_CAST(JSON_VALUE(body, '$.data.calls') AS INT) AS model_calls,
+  TRY_CAST(JSON_VALUE(body, '$.data.tokens.prompt') AS INT) AS prompt_tokens,
+  TRY_CAST(JSON_VALUE(body, '$.data.tokens.completion') AS INT) AS completion_tokens,
+  TRY_CAST(JSON_VALUE(body, '$.data.cost') AS DOUBLE) AS cost,
+  TRY_CAST(JSON_VALUE(body, '$.data.duration_ms') AS INT) AS duration_ms,
   `partition`, `offset`
 FROM routing_decisions;
 
 -- Every reply: how long it took, in how many attempts, what it used.
 CREATE TEMPORARY VIEW replies AS
 SELECT workflow, logged_at, `hop`, branch,
-  JSON_VALUE(record, '$.data.agent') AS agent,
-  TRY_CAST(JSON_VALUE(record, '$.data.attempts') AS INT) AS attempts,
-  TRY_CAST(JSON_VALUE(record, '$.data.duration_ms') AS INT) AS duration_ms,
-  TRY_CAST(JSON_VALUE(record, '$.data.usage.prompt_tokens') AS INT) AS prompt_tokens,
-  TRY_CAST(JSON_VALUE(record, '$.data.usage.completion_tokens') AS INT) AS completion_tokens,
-  TRY_CAST(JSON_VALUE(record, '$.data.usage.cost') AS DOUBLE) AS cost
+  JSON_VALUE(body, '$.data.agent') AS agent,
+  TRY_CAST(JSON_VALUE(body, '$.data.attempts') AS INT) AS attempts,
+  TRY_CAST(JSON_VALUE(body, '$.data.duration_ms') AS INT) AS duration_ms,
+  TRY_CAST(JSON_VALUE(body, '$.data.usage.prompt_tokens') AS INT) AS prompt_tokens,
+  TRY_CAST(JSON_VALUE(body, '$.data.usage.completion_tokens') AS INT) AS completion_tokens,
+  TRY_CAST(JSON_VALUE(body, '$.data.usage.cost') AS DOUBLE) AS cost
 FROM agent_messages
 WHERE type = 'loopwright.agent.replied';
 
 -- Every call that failed for good.
 CREATE TEMPORARY VIEW failures AS
 SELECT workflow, logged_at, `hop`, branch,
-  JSON_VALUE(record, '$.data.agent') AS agent,
-  TRY_CAST(JSON_VALUE(record, '$.data.attempts') AS INT) AS attempts,
-  JSON_VALUE(record, '$.data.error.class') AS error,
-  JSON_VALUE(record, '$.data.error.message') AS message
+  JSON_VALUE(body, '$.data.agent') AS agent,
+  TRY_CAST(JSON_VALUE(body, '$.data.attempts') AS INT) AS attempts,
+  JSON_VALUE(body, '$.data.error.class') AS error,
+  JSON_VALUE(body, '$.data.error.message') AS message
 FROM agent_messages
 WHERE type = 'loopwright.agent.failed';
 
@@ -90,18 +94,18 @@ WHERE type = 'loopwright.agent.failed';
 CREATE TEMPORARY VIEW ends AS
 SELECT workflow, logged_at,
   REPLACE(type, 'loopwright.workflow.', '') AS ended,
-  JSON_VALUE(record, '$.data.reason') AS reason,
-  TRY_CAST(JSON_VALUE(record, '$.data.hops') AS INT) AS hops,
-  TRY_CAST(JSON_VALUE(record, '$.data.duration_ms') AS INT) AS duration_ms,
-  TRY_CAST(JSON_VALUE(record, '$.data.spend.calls') AS INT) AS calls,
-  TRY_CAST(JSON_VALUE(record, '$.data.spend.tokens') AS INT) AS tokens,
-  TRY_CAST(JSON_VALUE(record, '$.data.spend.cost') AS DOUBLE) AS cost
+  JSON_VALUE(body, '$.data.reason') AS reason,
+  TRY_CAST(JSON_VALUE(body, '$.data.hops') AS INT) AS hops,
+  TRY_CAST(JSON_VALUE(body, '$.data.duration_ms') AS INT) AS duration_ms,
+  TRY_CAST(JSON_VALUE(body, '$.data.spend.calls') AS INT) AS calls,
+  TRY_CAST(JSON_VALUE(body, '$.data.spend.tokens') AS INT) AS tokens,
+  TRY_CAST(JSON_VALUE(body, '$.data.spend.cost') AS DOUBLE) AS cost
 FROM workflow_results;
 
 -- What happened to a workflow, from all topics: SELECT * FROM timeline WHERE workflow = '...' ORDER BY logged_at.
 CREATE TEMPORARY VIEW timeline AS
-SELECT workflow, logged_at, `hop`, REPLACE(type, 'loopwright.', '') AS what, JSON_VALUE(record, '$.data.agent') AS agent,
-  COALESCE(JSON_VALUE(record, '$.data.error.message'), JSON_VALUE(record, '$.data.reason')) AS why
+SELECT workflow, logged_at, `hop`, REPLACE(type, 'loopwright.', '') AS what, JSON_VALUE(body, '$.data.agent') AS agent,
+  COALESCE(JSON_VALUE(body, '$.data.error.message'), JSON_VALUE(body, '$.data.reason')) AS why
 FROM agent_messages WHERE type IS NOT NULL
 UNION ALL
 SELECT workflow, logged_at, `hop`, 'route.' || outcome, agent, strategy || ': ' || reason FROM decisions WHERE outcome IS NOT NULL
@@ -149,10 +153,10 @@ FROM spend WHERE agent IS NOT NULL GROUP BY agent;
 -- What could not be processed, and where it stood; settled or not (`loopwright dlq list` tells which).
 CREATE TEMPORARY VIEW dead_letters AS
 SELECT workflow, logged_at,
-  JSON_VALUE(record, '$.data.cause') AS cause,
-  JSON_VALUE(record, '$.data.stage') AS stage,
-  JSON_VALUE(record, '$.data.why') AS why,
-  JSON_VALUE(record, '$.data.topic') AS `topic`
+  JSON_VALUE(body, '$.data.cause') AS cause,
+  JSON_VALUE(body, '$.data.stage') AS stage,
+  JSON_VALUE(body, '$.data.why') AS why,
+  JSON_VALUE(body, '$.data.topic') AS `topic`
 FROM agent_dead_letters
 WHERE type IS DISTINCT FROM 'loopwright.dead-letter.settled';
 
@@ -163,12 +167,12 @@ SELECT cause, stage, COUNT(*) AS letters, MAX(logged_at) AS last_at FROM dead_le
 -- Who was refused what; workflow `-` where it was about none.
 CREATE TEMPORARY VIEW refusals AS
 SELECT workflow, logged_at,
-  JSON_VALUE(record, '$.data.where') AS `where`,
-  JSON_VALUE(record, '$.data.what') AS what,
-  JSON_VALUE(record, '$.data.cause') AS cause,
-  JSON_VALUE(record, '$.data.why') AS why,
-  JSON_VALUE(record, '$.data.who.agent') AS agent,
-  JSON_VALUE(record, '$.data.who.tenant') AS tenant
+  JSON_VALUE(body, '$.data.where') AS `where`,
+  JSON_VALUE(body, '$.data.what') AS what,
+  JSON_VALUE(body, '$.data.cause') AS cause,
+  JSON_VALUE(body, '$.data.why') AS why,
+  JSON_VALUE(body, '$.data.who.agent') AS agent,
+  JSON_VALUE(body, '$.data.who.tenant') AS tenant
 FROM agent_audit;
 
 -- Workflows that have not ended, and about which nothing was written for ten minutes: parked ones wait for a person, others may be stuck.

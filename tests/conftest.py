@@ -1,4 +1,4 @@
-"""What the Flink and the end-to-end tests share: a real Kafka broker, without a Java on the machine."""
+"""What the Flink and the end-to-end tests share: a real Kafka broker and a real schema registry, without a Java on the machine."""
 
 import os
 from collections.abc import Iterator
@@ -10,10 +10,12 @@ import pytest
 from loopwright.edges.kafka import ensure_topics
 from loopwright.edges.platform.broker import Broker
 from loopwright.edges.platform.jars import Jars
-from loopwright.edges.platform.java import find_java
+from loopwright.edges.platform.java import NEWEST, find_java
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import Ports
 from loopwright.edges.platform.processes import Processes
+from loopwright.edges.platform.registry_server import RegistryServer
+from loopwright.edges.registry import API
 from loopwright.edges.topics import topic_specs
 from loopwright.settings import Kafka, Settings, Topics, read_settings
 
@@ -41,6 +43,22 @@ def broker(jars: Jars, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield node.wait_ready(60).url
     finally:
         node.stop()
+
+
+@pytest.fixture(scope="session")
+def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A schema registry of its own for the session: the address of its API."""
+    layout, jars = Layout.at(tmp_path_factory.mktemp("registry")), Jars(read_settings().cache_dir())
+    layout.make()
+    jars.sync(on_demand=["registry"])
+    processes, ports = Processes(layout.run), Ports(layout.run / "ports.json")
+    java = find_java({}, bundled_only=True, suitable=NEWEST)
+    server = RegistryServer(layout, java, jars.unpacked("registry"), processes, ports, dict(os.environ))
+    server.start()
+    try:
+        yield server.wait_ready(90) + API
+    finally:
+        server.stop()
 
 
 @pytest.fixture

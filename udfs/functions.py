@@ -53,7 +53,8 @@ class Route(_WithAgents):
         """Called by Flink when the task starts."""
         super().open(function_context)
         self._runner, self._performer = asyncio.Runner(), RoutePerformer(self._settings)
-        self._decider = RouteDecider(self._settings, catalogue=self._catalogue)
+        by_itself = self._settings.routing.model_copy(update={"elsewhere": ()})  # whatever the job leaves to others
+        self._decider = RouteDecider(self._settings.model_copy(update={"routing": by_itself}), catalogue=self._catalogue)
 
     def close(self) -> None:
         """Called by Flink when the task ends."""

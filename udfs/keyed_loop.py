@@ -23,12 +23,14 @@ from loopwright.edges.background import Lane, Outcome
 from loopwright.intake import Parse
 from loopwright.masking import masked
 from loopwright.step import Call, Decider, Emit, Performer, Record, Step
+from loopwright.wire import Frames, framed
 from udfs.counters import Counters
 from udfs.host import ThreadHost, host_of
 from udfs.keyed import keyed
 from udfs.keyed_state import Stored, pack, unpack
 from udfs.logs import detour_python_threads, pass_on
 from udfs.rows import OUTPUT, record_of, row_of
+from udfs.shipped import Shipped
 from udfs.wakeup import Kind, open_wakeup
 
 log = logging.getLogger(__name__)
@@ -51,14 +53,15 @@ def run_keyed(records: DataStream, definitions: BroadcastStream, loop: "KeyedLoo
     return keyed(records).connect(definitions).process(loop, OUTPUT).name(uid).uid(uid)
 
 
-class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
+class KeyedLoop(Shipped, KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink is untyped
     """Input 1: rows of type RECORD; input 2, broadcast: Row(name, definition or None). Outputs, `REJECTED` too: Row(topic, key, value,
     headers).
 
     `parse` makes of a record its key and what the decider is given; or a record to be written in its place, which goes out on `REJECTED` (a
     dead letter; or the record itself, to be written to its topic once more under its key: counted as `filed_again`); or nothing (counted
     as `skipped`). `decider` and `performer` are importable factories, called when the task opens. A parse, decider or performer
-    that raises fails the job: they promise not to.
+    that raises fails the job: they promise not to, but that a parse may do so over a record that has to be read again. `frames` is how
+    records are written by topic and type (None: as they are).
 
     While `max_in_flight` calls have not come back, or `max_waiting` keys wait for something that is down (`Step.held`), each record is held
     back for up to half a second: that holds Kafka back, and what is in memory and state hardly grows. After that the record is taken in
@@ -74,6 +77,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         performer: Callable[[], Performer],
         *,
         parse: Parse,
+        frames: Frames | None = None,
         max_in_flight: int = 1000,
         max_waiting: int = 1000,
         keep_ms: int = 0,
@@ -83,6 +87,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
     ) -> None:
         self._name = name
         self._parse = parse
+        self._frames = frames
         self._make_decider = decider
         self._make_performer = performer
         self._max_in_flight = max_in_flight
@@ -109,6 +114,8 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
         self._opened_ms = self._steady_ms()
         performer = self._make_performer()
         self._host = host_of(runtime_context)
+        frames = self._frames
+        self._row_of = (lambda emit: row_of(framed(emit, frames))) if frames else row_of
         self._slice_s = _SLICE_S if isinstance(self._host, ThreadHost) else _SLICE_IN_A_BUNDLE_S
         self._wakeup = open_wakeup(self._wakeup_kind, self._host, self._name, self._poll_ms)
         self._lane = Lane(performer, self._max_in_flight, self._wakeup.pipe, self._wakeup.rings)
@@ -134,7 +141,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
             self._counters.count("skipped")
         elif isinstance(parsed, Emit):
             self._counters.count("filed_again" if parsed.topic == record.topic else "rejected")
-            yield REJECTED, row_of(parsed)
+            yield REJECTED, self._row_of(parsed)
         else:
             key, read = parsed
             yield from self._hold_back()
@@ -246,7 +253,7 @@ class KeyedLoop(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # pyflink
             self._counters.count(name)
         self._poll()
         for emit in step.emits:
-            yield row_of(emit)
+            yield self._row_of(emit)
 
     def _start(self, key: str, call: Call) -> None:
         of_key = self._in_flight.setdefault(key, set())

@@ -69,10 +69,15 @@ def _cpu_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         (
             f"CPU a hop beside {level} idle workflows",
             f"{one['cpu_ms_per_hop']['median']:.2f} ms",
-            f"{found['ratio_to_the_first'][level]:.2f} x the first; {one['hops_per_s']['median']:.0f} hops/s",
+            f"{found['ratio_to_the_first'][level]:.2f} x the first; {one['hops_per_s']['median']:.0f} hops/s; {_largest(one['parts_ms'])}",
         )
         for level, one in found.get("levels", {}).items()
     ]
+
+
+def _largest(parts: dict[str, float]) -> str:
+    named = sorted(parts.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"{name.partition(': ')[2]} {ms:.2f}" for name, ms in named)
 
 
 def _parallel_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:

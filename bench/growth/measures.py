@@ -9,6 +9,7 @@ from typing import Any
 from bench.growth import outside, team
 from bench.growth.figures import Checkpoint, Memory, gaps_between, gaps_in, limit, memory, spread
 from bench.growth.place import Place, always_open, every, place
+from bench.parts import per_hop_ms
 from loopwright.edges.platform import flink_config
 from loopwright.edges.platform.flink_config import FlinkConfig
 
@@ -24,7 +25,6 @@ SLOTS = 2
 _SIZES = flink_config.Memory()
 HEAP_MIB = _SIZES.framework_heap + _SIZES.task_heap
 TOUCHED = (f"-Xms{HEAP_MIB}m", "-XX:+AlwaysPreTouch")
-ROCKSDB = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
 
 
 def warm_up(there: Place) -> None:
@@ -89,7 +89,7 @@ def _checkpoints(there: Place, seconds: float, tell: Tell) -> dict[str, Any]:
 def beside_idle(home: Path, levels: Sequence[int], seconds: float, tell: Tell) -> dict[str, Any]:
     """Processor time of a hop, in ms, beside so many idle workflows in RocksDB."""
     found: dict[str, Any] = {}
-    with place(home, FlinkConfig(settings=ROCKSDB)) as there:
+    with place(home, FlinkConfig(state_backend="rocksdb")) as there:
         warm_up(there)
         for level in levels:
             there.bring(team.LATER, level)
@@ -120,17 +120,22 @@ def _windows(there: Place, seconds: float) -> list[dict[str, Any]]:
     with there.feed(always_open(OPEN)):
         time.sleep(SETTLE_S)
         for _ in range(WINDOWS):
-            cpu, hops, began = there.cpu_s(), there.counts()[outside.HOPS], time.monotonic()
+            cpu, threads, hops, began = there.cpu_s(), there.threads_s(), there.counts()[outside.HOPS], time.monotonic()
             time.sleep(seconds)
             after, done, took = there.cpu_s(), there.counts()[outside.HOPS] - hops, time.monotonic() - began
-            found.append({"hops": done, "seconds": took, "cpu_s": {name: after[name] - cpu[name] for name in cpu}})
+            parts = per_hop_ms(threads, there.threads_s(), done)
+            found.append({"hops": done, "seconds": took, "cpu_s": {name: after[name] - cpu[name] for name in cpu}, "parts_ms": parts})
     return found
 
 
 def _summed_up(windows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     managers = [sum(s for name, s in one["cpu_s"].items() if name.startswith("taskmanager")) for one in windows]
-    total_s = sum(one["seconds"] for one in windows)
+    total_s, total = sum(one["seconds"] for one in windows), max(sum(one["hops"] for one in windows), 1)
+    parts = {name for one in windows for name in one["parts_ms"]}
     return {
+        "parts_ms": {
+            name: round(sum(one["parts_ms"].get(name, 0.0) * one["hops"] for one in windows) / total, 3) for name in sorted(parts)
+        },
         "hops_per_s": spread([one["hops"] / one["seconds"] for one in windows]),
         "cpu_ms_per_hop": spread([1000 * cpu / max(one["hops"], 1) for cpu, one in zip(managers, windows, strict=True)]),
         "cores": {name: round(sum(one["cpu_s"][name] for one in windows) / total_s, 2) for name in windows[0]["cpu_s"]},

@@ -13,6 +13,7 @@ import requests
 
 from bench.growth import outside, team
 from bench.growth.figures import Checkpoint, checkpoints
+from bench.parts import used_s
 from bench.stacks import up
 from loopwright.cli.send import SendOptions, start_emit, start_message
 from loopwright.cli.stack import AGENTS, at, stack_config
@@ -127,6 +128,10 @@ class Place:
             family = [self.process(name), *self.process(name).children(recursive=True)]
             found[name] = sum(sum(one.cpu_times()[:2]) for one in family)
         return found
+
+    def threads_s(self) -> dict[str, float]:
+        """Processor time of the TaskManagers so far by what their threads do, in seconds."""
+        return used_s([self.process(name) for name in self.managers()])
 
     def managers(self) -> list[str]:
         """The TaskManagers."""

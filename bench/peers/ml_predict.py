@@ -9,6 +9,7 @@ import contextlib
 import platform
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -21,9 +22,10 @@ from bench.peers.on_flink import PeerOnFlink, Place, stack_of
 from bench.peers.serving import ROOT, Calls, Options, installed, run
 from bench.workload import is_last
 from loopwright.edges.platform.flink_config import FlinkConfig
-from loopwright.edges.platform.jars import read_lock
+from loopwright.edges.platform.jars import locked
 
 JOBS = ROOT / "bench" / "jobs"
+FURTHER = tuple(replace(jar, group="flink") for jar in locked() if jar.group == "model")  # on the cluster's class path
 COMMIT_S, POLL_S, AGAIN_S = 5.0, 0.5, 1.0
 
 
@@ -102,14 +104,13 @@ class MlPredict(PeerOnFlink):
 
     def versions(self) -> dict[str, str]:
         """PyFlink (which brings Flink), the jars on top, and Python."""
-        jars = {jar.coordinate.split(":")[1]: jar.coordinate.split(":")[2] for jar in read_lock((JOBS / "jars.lock").read_text())}
+        jars = {jar.coordinate.split(":")[1]: jar.coordinate.split(":")[2] for jar in FURTHER}
         return {"python": platform.python_version(), **installed("apache-flink"), **jars}
 
     async def open(self, options: Options) -> None:
         """Start Kafka, Flink, the job and the connector."""
         variables: dict[str, Any] = {SIMULATORS: options.simulators}
-        further = read_lock((JOBS / "jars.lock").read_text())
-        stack = stack_of(options.home, JOBS / "ml_predict_job.py", (WORK, ROUTED, DONE), variables, FlinkConfig(), further)
+        stack = stack_of(options.home, JOBS / "ml_predict_job.py", (WORK, ROUTED, DONE), variables, FlinkConfig(), FURTHER)
         self._place, self._calls = Place(stack), Calls(options.simulators)
         await self._place.up()
         await self._calls.open()

@@ -33,7 +33,7 @@ SEND_S, ASK_S, JOB_S = 30.0, 5.0, 120.0
 
 
 class WithJars(Stack):
-    """A stack whose Flink has further jars, which the product does not use."""
+    """A stack whose Flink has further jars on its class path."""
 
     further: tuple[Jar, ...] = ()
 

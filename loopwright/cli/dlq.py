@@ -20,6 +20,7 @@ from loopwright.cli.reveal import Shown, shown_by, shown_text
 from loopwright.clock import now_ms
 from loopwright.edges import kafka
 from loopwright.edges.entrance import Entrance
+from loopwright.edges.values import reader
 from loopwright.errors import Conflict, InvalidDocument, LoopwrightError, NotFound, Unreachable
 from loopwright.history.letters import Letter, LetterState, fold, matching, settlement, shown_original
 from loopwright.history.rerun import went_on
@@ -214,9 +215,13 @@ class _Retry:
     def one(self, letter: Letter) -> dict[str, Any]:
         """Retry `letter` and record that; what was done. Raises as `retry`."""
         _refuse_settled(letter)
-        done = self._again(letter) if letter.message.type == schemas.REJECTED else self._resume(letter)
+        done = self._resume(letter) if letter.message.type == schemas.FAILED or self._asked_in_vain(letter) else self._again(letter)
         _settle(self.settings, self.producer, letter, LetterState.RETRIED, self.reason)
         return {"id": letter.id, "position": letter.position, "action": LetterState.RETRIED.value, **done}
+
+    def _asked_in_vain(self, letter: Letter) -> bool:
+        """Whether it is a choice that was left to others, who gave no usable answer: its workflow is parked, and the choice is put anew."""
+        return letter.source is not None and letter.source.topic == self.settings.topics.questions
 
     def _again(self, letter: Letter) -> dict[str, str]:
         topics = self.settings.topics
@@ -230,7 +235,7 @@ class _Retry:
             remedy = "give the bytes with --edit FILE, or drop it"
             raise Conflict(f"dead letter {letter.position} cannot be retried", "it does not keep the original bytes", remedy)
         record = Record(topic, 0, 0, letter.message.logged_ms, letter.original_key, value)
-        parsed = parse(record, self.settings.limits)
+        parsed = parse(record, self.settings.limits, reader(self.settings))
         if self.edit:
             value = self._corrected(parsed, value)
         key = letter.original_key or (parsed.workflow.encode() if isinstance(parsed, Message) and parsed.source != "bare" else b"")
@@ -253,8 +258,8 @@ class _Retry:
 
     def _resume(self, letter: Letter) -> dict[str, str]:
         if self.edit:
-            why = "it is a call that was given up: its input was made from the workflow's document"
-            raise Conflict(f"dead letter {letter.position} cannot be edited", why, "mend the agent, then retry it without --edit")
+            why = "it is a call or a choice that was given up: what it was given was made from the workflow's document"
+            raise Conflict(f"dead letter {letter.position} cannot be edited", why, "mend the cause, then retry it without --edit")
         name = letter.workflow
         if name not in self.resumed:
             self.timeline = self.timeline or logs.load(self.settings)

@@ -1,4 +1,5 @@
-"""`loopwright keys`: making the keys of sensitive fields, rotating them, showing their ids (never the keys). `loopwright encrypt`."""
+"""`loopwright keys`: making the keys of sensitive fields, rotating them, showing their ids (never the keys); a secret that callbacks are
+signed with. `loopwright encrypt`."""
 
 import sys
 from datetime import UTC, datetime
@@ -7,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from loopwright.cli.options import AsJson
+from loopwright.cli.options import AsJson, given_settings
 
 File = Annotated[Path | None, typer.Argument(help="The key file. Default: LOOPWRIGHT_KEYS_FILE.", show_default=False)]
 KeyId = Annotated[str, typer.Option("--id", help="The new key's id. Default: today's date.", show_default=False)]
-app = typer.Typer(help="Keys of sensitive fields: make a file, rotate, list.", no_args_is_help=True)
+app = typer.Typer(help="Keys of sensitive fields: make a file, rotate, list; a secret for callbacks.", no_args_is_help=True)
 
 
 @app.command("new")
@@ -58,6 +59,28 @@ def list_keys(file: File = None, as_json: AsJson = False) -> None:
     _print(_path(file), as_json, "")
 
 
+@app.command("callbacks")
+def callbacks(
+    file: Annotated[Path, typer.Argument(help="The secrets file, for LOOPWRIGHT_SECRETS_FILE.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Make a secrets file with a random secret that callbacks are signed with. One that is there is left as it is."""
+    from loopwright.cli import show
+    from loopwright.edges.secrets import SecretsFile, make_secrets
+    from loopwright.errors import InvalidSettings
+
+    there = file.exists()
+    try:
+        SecretsFile(make_secrets(file))
+    except OSError as error:
+        why = f"{file}: {error.strerror or error}"
+        raise InvalidSettings("the secrets file cannot be written", why, "name a file in a folder of yours") from error
+    if as_json:
+        show.print_json({"file": str(file), "made": not there})
+    else:
+        sys.stdout.write(f"{file} {'was there' if there else 'is made'}\n")
+
+
 def encrypt(name: str, team: str, workflow: str) -> None:
     """Print the document in the file `name`, sealed for `workflow`: for a producer of one's own that writes starts to Kafka."""
     from loopwright import schemas
@@ -66,9 +89,8 @@ def encrypt(name: str, team: str, workflow: str) -> None:
     from loopwright.edges.entrance import Entrance
     from loopwright.errors import InvalidDocument
     from loopwright.message import Message
-    from loopwright.settings import read_settings
 
-    settings = read_settings()
+    settings = given_settings()
     documents = documents_in(read_input(name), name)
     if len(documents) != 1:
         why = f"there are {len(documents)}, and --id names one workflow"
@@ -80,9 +102,8 @@ def encrypt(name: str, team: str, workflow: str) -> None:
 
 def _path(file: Path | None) -> Path:
     from loopwright.errors import InvalidSettings
-    from loopwright.settings import read_settings
 
-    found = file or read_settings().keys_file
+    found = file or given_settings().keys_file
     if found is None:
         raise InvalidSettings("no key file is named", "LOOPWRIGHT_KEYS_FILE is not set", "name one: loopwright keys new FILE")
     return found.expanduser()

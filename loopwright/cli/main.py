@@ -6,18 +6,20 @@ about is bad, 2 usage, 3 a needed service is not reachable.
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from loopwright.cli.cluster import app as cluster_app
+from loopwright.cli.groups import agents_app, dlq_app
 from loopwright.cli.keys import app as keys_app
-from loopwright.cli.options import AsJson, Folder, LetterId, NewKey, Reason, Reveal, Workflow, millis, moment
+from loopwright.cli.options import AsJson, NewKey, Reason, Reveal, Workflow, given_settings, millis, moment
+from loopwright.cli.schemas import app as schemas_app
+from loopwright.cli.sources import app as sources_app
+from loopwright.cli.topics import app as topics_app
 from loopwright.errors import LoopwrightError
 from loopwright.masking import masked
 from loopwright.process_log import mask_logs
-
-if TYPE_CHECKING:
-    from loopwright.settings import Settings
 
 app = typer.Typer(
     name="loopwright",
@@ -27,17 +29,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-agents_app = typer.Typer(help="Agent definitions: what is published, whether a folder is right, publishing it.", no_args_is_help=True)
 app.add_typer(agents_app, name="agents")
-dlq_app = typer.Typer(help="Dead letters: what could not be processed, why, trying it again, dropping it.", no_args_is_help=True)
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(keys_app, name="keys")
-
-
-def _settings() -> "Settings":
-    from loopwright.settings import read_settings
-
-    return read_settings()
+app.add_typer(sources_app, name="sources")
+app.add_typer(schemas_app, name="schemas")
+app.add_typer(cluster_app)
+app.add_typer(topics_app, name="topics")
 
 
 def _version(wanted: bool) -> None:
@@ -67,18 +65,19 @@ def demo(
     from loopwright.cli.demo import DemoOptions, demo
 
     timeout_ms = millis(timeout, "--timeout") or 0
-    raise typer.Exit(demo(_settings(), DemoOptions(once, leads, keep, timeout_ms / 1000, as_json)))
+    raise typer.Exit(demo(given_settings(), DemoOptions(once, leads, keep, timeout_ms / 1000, as_json)))
 
 
 @app.command()
 def up(
     no_supervisor: Annotated[bool, typer.Option("--no-supervisor", help="Leave nothing behind that starts again what died.")] = False,
+    registry: Annotated[bool, typer.Option("--registry", help="Run a schema registry too, with all our schemas in it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start Kafka, Flink, the agents, the gateway and the job on this machine."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.up(_settings(), as_json, supervisor=not no_supervisor))
+    raise typer.Exit(platform.up(given_settings(), as_json, supervisor=not no_supervisor, registry=registry))
 
 
 @app.command()
@@ -89,7 +88,7 @@ def down(
     """Stop what `up` started. The data stays."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.down(_settings(), as_json, wipe))
+    raise typer.Exit(platform.down(given_settings(), as_json, wipe))
 
 
 @app.command()
@@ -97,7 +96,7 @@ def status(as_json: AsJson = False) -> None:
     """Show what runs, where, and whether it is well."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.status(_settings(), as_json))
+    raise typer.Exit(platform.status(given_settings(), as_json))
 
 
 @app.command()
@@ -105,7 +104,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Check this machine: what is missing, and how to mend it."""
     from loopwright.cli import platform
 
-    raise typer.Exit(platform.doctor(_settings(), as_json))
+    raise typer.Exit(platform.doctor(given_settings(), as_json))
 
 
 @app.command()
@@ -128,7 +127,7 @@ def send(
         raise typer.BadParameter("a bare record has no envelope to hold --team, --id, --deadline or --hop-limit", param_hint="--raw")
     wait_s = (millis(timeout, "--timeout") or 0) / 1000
     options = SendOptions(team, workflow, millis(deadline, "--deadline"), hop_limit, wait, wait_s, raw)
-    raise typer.Exit(send(_settings(), file, options, as_json))
+    raise typer.Exit(send(given_settings(), file, options, as_json))
 
 
 @app.command()
@@ -144,6 +143,19 @@ def encrypt(
 
 
 @app.command()
+def schedule(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where /health is served.")] = 8802,
+    host: Annotated[str, typer.Option(help="The address that it listens on.")] = "127.0.0.1",
+) -> None:
+    """Start workflows by the schedules of LOOPWRIGHT_SOURCES_FILE, until it is stopped. `up` runs it by itself."""
+    from loopwright.cli.schedule import schedule
+    from loopwright.process_log import log_to_stderr
+
+    log_to_stderr()
+    raise typer.Exit(schedule(given_settings(), port, host))
+
+
+@app.command()
 def watch(
     once: Annotated[bool, typer.Option("--once", help="Print the workflows as they stand, and end.")] = False,
     since: Annotated[str | None, typer.Option(help="Leave out those that ended longer ago, as in 10m.", show_default=False)] = None,
@@ -152,7 +164,7 @@ def watch(
     """Show all workflows live: hop, agent, status, path, age."""
     from loopwright.cli.watch import watch
 
-    watch(_settings(), as_json, once, millis(since, "--since"))
+    watch(given_settings(), as_json, once, millis(since, "--since"))
 
 
 @app.command()
@@ -165,7 +177,7 @@ def trace(
     """Show each message, decision, call and result of a workflow, with the reasons."""
     from loopwright.cli.trace import trace
 
-    trace(_settings(), workflow, as_json, follow, reveal)
+    trace(given_settings(), workflow, as_json, follow, reveal)
 
 
 @app.command()
@@ -185,21 +197,30 @@ def verify(
     """
     from loopwright.cli.verify import verify
 
-    raise typer.Exit(verify(_settings(), moment(since, "--since"), tuple(store or ()), as_json))
+    raise typer.Exit(verify(given_settings(), moment(since, "--since"), tuple(store or ()), as_json))
 
 
 @app.command()
 def sql(
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Run this script, and end.", show_default=False)] = None,
     statement: Annotated[str, typer.Option("--execute", "-e", help="Run this statement, and end.", show_default=False)] = "",
+    *,
     follow: Annotated[bool, typer.Option("--follow", help="Queries go on with what comes, until they are stopped.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print it as it would be run, without secrets.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the pipeline that the script is; its next run goes on there.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin the pipeline that the script is without what it kept.")] = False,
 ) -> None:
-    """Open Flink's SQL client on the running platform: the topics as tables, and views over them. Exit code 1 when a statement failed."""
+    """Open Flink's SQL client on the running platform: the topics as tables, and views over them. Exit code 1 when a statement failed.
+
+    A script that begins with `-- pipeline: NAME` becomes a job that runs on by itself: see docs/connectors.md.
+    """
     from loopwright.cli.sql import SqlOptions, sql
 
     if file and statement:
         raise typer.BadParameter("give a script or a statement, not both", param_hint="--file")
-    raise typer.Exit(sql(_settings(), SqlOptions(file, statement, follow)))
+    if (dry_run or stop or fresh) and not (file or statement):
+        raise typer.BadParameter("give the script", param_hint="--file")
+    raise typer.Exit(sql(given_settings(), SqlOptions(file, statement, follow, dry_run, stop, fresh)))
 
 
 @app.command()
@@ -211,7 +232,7 @@ def audit(
     """Show who was refused what, where and why."""
     from loopwright.cli.audit import audit
 
-    audit(_settings(), millis(since, "--since"), tenant, as_json)
+    audit(given_settings(), millis(since, "--since"), tenant, as_json)
 
 
 @app.command()
@@ -232,7 +253,7 @@ def resume(
     """
     from loopwright.cli.control import Resumption, resume
 
-    resume(_settings(), workflow, Resumption(from_hop, new_key, reason), as_json)
+    resume(given_settings(), workflow, Resumption(from_hop, new_key, reason), as_json)
 
 
 @app.command()
@@ -240,101 +261,7 @@ def cancel(workflow: Workflow, reason: Reason = "", as_json: AsJson = False) -> 
     """End a workflow: no further agent is called."""
     from loopwright.cli.control import cancel
 
-    cancel(_settings(), workflow, reason, as_json)
-
-
-@dlq_app.command("list")
-def dlq_list(
-    cause: Annotated[str, typer.Option(help="Only those with this cause, as in invalid-json.", show_default=False)] = "",
-    every: Annotated[bool, typer.Option("--all", help="Those that were retried or dropped as well.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show the open dead letters, oldest first."""
-    from loopwright.cli.dlq import list_letters
-
-    list_letters(_settings(), cause, every, as_json)
-
-
-@dlq_app.command("show")
-def dlq_show(letter: LetterId, reveal: Reveal = False, as_json: AsJson = False) -> None:
-    """Show everything about a dead letter, with the original bytes."""
-    from loopwright.cli.dlq import show_letter
-
-    show_letter(_settings(), letter, as_json, reveal)
-
-
-@dlq_app.command("retry")
-def dlq_retry(
-    letter: Annotated[str, typer.Argument(help="Its position, or the beginning of its record's id.", metavar="ID")] = "",
-    *,
-    cause: Annotated[str, typer.Option(help="All open ones with this cause.", show_default=False)] = "",
-    all_open: Annotated[bool, typer.Option("--all-open", help="All open ones.")] = False,
-    edit: Annotated[str, typer.Option(help="Send these bytes instead of the original ones.", metavar="FILE|-", show_default=False)] = "",
-    new_key: NewKey = False,
-    reason: Reason = "",
-    as_json: AsJson = False,
-) -> None:
-    """Try it again: a refused record is written again where it stood, a call that was given up resumes its parked workflow.
-
-    A resumed workflow decides anew. The call of the same agent with the same input keeps its Idempotency-Key, unless --new-key is given.
-    """
-    from loopwright.cli.dlq import Chosen, retry
-
-    if sum(map(bool, (letter, cause, all_open))) != 1:
-        raise typer.BadParameter("name one dead letter, or give --cause, or --all-open", param_hint="ID")
-    if edit and not letter:
-        raise typer.BadParameter("a correction is for one dead letter: name it", param_hint="--edit")
-    raise typer.Exit(retry(_settings(), Chosen(letter, cause, new_key), edit, reason, as_json))
-
-
-@dlq_app.command("drop")
-def dlq_drop(
-    letter: LetterId,
-    reason: Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)],
-    as_json: AsJson = False,
-) -> None:
-    """Mark a dead letter as dropped. It stays in the log."""
-    from loopwright.cli.dlq import drop
-
-    drop(_settings(), letter, reason, as_json)
-
-
-@agents_app.command("list")
-def agents_list(
-    team: Annotated[str, typer.Option(help="Only this team.", show_default=False)] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Show what is published."""
-    from loopwright.cli.agents import list_agents
-
-    list_agents(_settings(), team, as_json)
-
-
-@agents_app.command("check")
-def agents_check(folder: Folder = None, as_json: AsJson = False) -> None:
-    """Check the definitions in a folder; every problem at once, with file and line."""
-    from loopwright.cli.agents import check
-    from loopwright.cli.stack import team_dir, with_local_ports
-
-    settings = with_local_ports(_settings())
-    check(settings, folder or team_dir(settings), as_json)
-
-
-@agents_app.command("apply")
-def agents_apply(
-    folder: Folder = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Publish what is unchanged too: an agent that was gone (410) is called again.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Publish the definitions in a folder; takes effect without a restart."""
-    from loopwright.cli.agents import apply
-    from loopwright.cli.stack import team_dir, with_local_ports
-
-    settings = with_local_ports(_settings())
-    apply(settings, folder or team_dir(settings), as_json, dry_run, again)
+    cancel(given_settings(), workflow, reason, as_json)
 
 
 def main() -> None:

@@ -1,11 +1,14 @@
 """What several commands take: their options and arguments, and how a text becomes a length of time or a moment."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loopwright.clock import now_ms
+
+if TYPE_CHECKING:
+    from loopwright.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else there.")]
 Folder = Annotated[
@@ -16,6 +19,13 @@ LetterId = Annotated[str, typer.Argument(help="Its position, as in 0-17, or enou
 NewKey = Annotated[bool, typer.Option("--new-key", help="Give repeated calls new Idempotency-Keys: their effects happen again.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show encrypted values in clear, with the keys of LOOPWRIGHT_KEYS_FILE.")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.", show_default=False)]
+
+
+def given_settings() -> "Settings":
+    """The settings of whoever runs the command; imported when they are asked for, since a help text needs none."""
+    from loopwright.settings import read_settings
+
+    return read_settings()
 
 
 def millis(text: str | None, option: str) -> int | None:

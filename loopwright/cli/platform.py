@@ -22,8 +22,13 @@ from loopwright.settings import Settings
 _STYLES = {"running": "green", "ok": "green", "stopped": "dim", "warning": "yellow", "broken": "red", "problem": "red"}
 
 
-def up(settings: Settings, as_json: bool = False, supervisor: bool = True) -> int:
-    """Start what does not run, show how it gets on, and say where everything is. `supervisor`: False leaves none behind."""
+def up(settings: Settings, as_json: bool = False, supervisor: bool = True, registry: bool = False) -> int:
+    """Start what does not run, show how it gets on, and say where everything is. `supervisor`: False leaves none behind.
+
+    `registry`: a schema registry too, whatever the settings say.
+    """
+    if registry:
+        settings = settings.model_copy(update={"platform": settings.platform.model_copy(update={"registry": True})})
     config = stack_config(settings)
     config = replace(config, supervisor=config.supervisor and supervisor)
     with _screen(as_json) as screen:

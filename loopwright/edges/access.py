@@ -21,11 +21,12 @@ def needed_by_the_job(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {
         topics.messages: (READ, WRITE),
         topics.decisions: (READ, WRITE),
-        topics.callbacks: (READ,),
+        topics.callbacks: (READ, WRITE),  # a record under a wrong key is filed again in its own topic
         topics.definitions: (READ,),
         topics.results: (WRITE,),
         topics.dead_letters: (WRITE,),
         topics.audit: (WRITE,),
+        **({topics.questions: (WRITE,)} if settings.routing.elsewhere else {}),
     }
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from loopwright.errors import InvalidSettings
 
-_SECURITY = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security"  # the connector's jar brings Kafka's client under this name
+_SHADED = "org.apache.flink.kafka.shaded."  # the connector's jar brings Kafka's client under such names
+_SECURITY = "org.apache.kafka.common.security"
 _LOGIN = {
     "PLAIN": f"{_SECURITY}.plain.PlainLoginModule",
     "SCRAM-SHA-256": f"{_SECURITY}.scram.ScramLoginModule",
@@ -18,16 +19,17 @@ _RENAMED = {"sasl.mechanisms": "sasl.mechanism"}
 _TAKEN = {"sasl.username", "sasl.password", "ssl.ca.location", "ssl.certificate.location", "ssl.key.location"}
 
 
-def java_properties(client: Mapping[str, str]) -> dict[str, str]:
+def java_properties(client: Mapping[str, str], shaded: bool = True) -> dict[str, str]:
     """What Java's clients are given for `client`: user and password as a JAAS line (KIP-85), certificates as PEM files (KIP-651).
 
-    What has Java's own name is passed on as it is, and wins. Raises InvalidSettings for what Java's clients cannot be given.
+    What has Java's own name is passed on as it is, and wins. `shaded`: for the client in Flink's connector. Raises InvalidSettings for
+    what Java's clients cannot be given.
     """
     found = {_RENAMED.get(name, name): value for name, value in client.items() if name not in _TAKEN}
-    return {**_login(client, found.get("sasl.mechanism", "")), **_certificates(client), **found}
+    return {**_login(client, found.get("sasl.mechanism", ""), _SHADED if shaded else ""), **_certificates(client), **found}
 
 
-def _login(client: Mapping[str, str], mechanism: str) -> dict[str, str]:
+def _login(client: Mapping[str, str], mechanism: str, where: str) -> dict[str, str]:
     if "sasl.username" not in client or "sasl.jaas.config" in client:
         return {}
     module = _LOGIN.get(mechanism.upper())
@@ -35,7 +37,7 @@ def _login(client: Mapping[str, str], mechanism: str) -> dict[str, str]:
         why = f"sasl.username is given, and sasl.mechanism is {mechanism!r}"
         raise InvalidSettings("the job cannot log in to Kafka", why, f"set sasl.mechanism to one of {', '.join(_LOGIN)}")
     user, password = (_quoted(client.get(name, "")) for name in ("sasl.username", "sasl.password"))
-    return {"sasl.jaas.config": f"{module} required username={user} password={password};"}
+    return {"sasl.jaas.config": f"{where}{module} required username={user} password={password};"}
 
 
 def _certificates(client: Mapping[str, str]) -> dict[str, str]:

@@ -18,9 +18,11 @@ from confluent_kafka.cimpl import NewTopic
 
 from loopwright.edges.platform.ports import HOST, read_ports
 from loopwright.edges.translate import KAFKA, kafka_error
+from loopwright.edges.values import Framing, as_json, reader
 from loopwright.errors import LoopwrightError, NotFound, Retryable, Unreachable
 from loopwright.settings import Settings
 from loopwright.step import Emit, Record
+from loopwright.wire import MAGIC, Decode
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _SEND_DEADLINE_S = 30.0
@@ -70,13 +72,14 @@ def _translate(error: ck.KafkaError, what: str, settings: Settings) -> Loopwrigh
 class Producer:
     """Sends records and waits until the brokers have them (acks=all, idempotent). Safe to share between threads; made on first use.
 
-    Waits 30 s at most, or as long as `delivery.timeout.ms` in the client settings says.
+    Waits 30 s at most, or as long as `delivery.timeout.ms` in the client settings says. Records name their schemas as the settings have it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._patience_s = float(settings.kafka.client.get("delivery.timeout.ms", _SEND_DEADLINE_S * 1000)) / 1000
         self._client: ck.Producer | None = None
+        self._framing = Framing(settings)
 
     def open(self) -> ck.Producer:
         """Make the client. Raises Unreachable where no broker is known, InvalidSettings where the client refuses its settings."""
@@ -89,11 +92,14 @@ class Producer:
 
     def send(self, topic: str, key: bytes, value: bytes | None, headers: Mapping[str, bytes] | None = None) -> None:
         """Write one record (value None: a tombstone) and wait for the acknowledgement. Raises by the table in `translate`."""
-        self._send([(topic, key, value, dict(headers or {}))])
+        if value is None:
+            self._send([(topic, key, value, dict(headers or {}))])
+        else:
+            self.send_many([Emit(topic, key, value, dict(headers or {}))])
 
     def send_many(self, emits: Iterable[Emit]) -> None:
         """Write records, in order within each key, and wait until all are acknowledged. Raises the first failure."""
-        self._send([(e.topic, e.key, e.value, e.headers) for e in emits])
+        self._send([(e.topic, e.key, e.value, e.headers) for e in map(self._framing.framed, emits)])
 
     def close(self) -> None:
         """Let go of the client. Nothing is pending: each send has waited."""
@@ -190,12 +196,16 @@ def _listed(settings: Settings, topic: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic to make: its partitions, replication factor (-1: the broker's default) and settings such as cleanup.policy."""
+    """A topic to make: its partitions, replication factor (-1: the broker's default) and settings such as cleanup.policy.
+
+    `tiers` are settings for brokers that have tiered storage; others refuse them.
+    """
 
     name: str
     partitions: int = 4
     replication: int = -1
     config: dict[str, str] = field(default_factory=dict)
+    tiers: dict[str, str] = field(default_factory=dict)
 
 
 def ensure_topics(settings: Settings, wanted: Iterable[TopicSpec]) -> list[str]:
@@ -230,8 +240,8 @@ def _is_made(name: str, future: Future[None], settings: Settings) -> bool:
 def read_all(settings: Settings, names: Sequence[str], since_ms: int | None = None) -> Iterator[Record]:
     """Every record of the topics, tombstones too, up to where they end at this moment; in order within each partition.
 
-    `since_ms` leaves out what is older (ms since the epoch). Committed records alone are given. Raises NotFound for a missing topic,
-    Unreachable when the broker stays silent for 30 s.
+    `since_ms` leaves out what is older (ms since the epoch). Committed records alone are given, and as JSON: a value that names its schema
+    is translated. Raises NotFound for a missing topic, Unreachable when the broker stays silent for 30 s.
     """
     consumer = _consumer(settings)
     try:
@@ -255,9 +265,10 @@ def tail(settings: Settings, names: Sequence[str], from_beginning: bool, stop: C
 
 
 def _follow(consumer: ck.Consumer, settings: Settings, stop: Callable[[], bool]) -> Iterator[Record | None]:
+    decode = reader(settings)
     try:
         while not stop():
-            batch = _records(consumer, settings, {})
+            batch = _records(consumer, settings, {}, decode)
             yield from batch
             if not batch:
                 yield None
@@ -316,10 +327,10 @@ def _watermarks(consumer: ck.Consumer, at: ck.TopicPartition) -> tuple[int, int]
 def _until_ends(consumer: ck.Consumer, settings: Settings, starts: dict[tuple[str, int], tuple[int, int]]) -> Iterator[Record]:
     left = {at: high for at, (low, high) in starts.items() if low < high}
     consumer.assign([ck.TopicPartition(t, p, starts[t, p][0]) for t, p in left])
-    deadline = time.monotonic() + _STALL_DEADLINE_S
+    deadline, decode = time.monotonic() + _STALL_DEADLINE_S, reader(settings)
     while left:
         ends = dict(left)
-        batch = _records(consumer, settings, left)
+        batch = _records(consumer, settings, left, decode)
         yield from (r for r in batch if r.offset < ends.get((r.topic, r.partition), 0))
         if batch or len(left) < len(ends):
             deadline = time.monotonic() + _STALL_DEADLINE_S
@@ -328,14 +339,14 @@ def _until_ends(consumer: ck.Consumer, settings: Settings, starts: dict[tuple[st
             raise Unreachable("Kafka went silent while being read", why, _UP)
 
 
-def _records(consumer: ck.Consumer, settings: Settings, left: dict[tuple[str, int], int]) -> list[Record]:
+def _records(consumer: ck.Consumer, settings: Settings, left: dict[tuple[str, int], int], decode: Decode) -> list[Record]:
     """One poll's records. Partitions that have reached the offset that `left` gives for them are taken out of it."""
     records = []
     for message in consumer.consume(_BATCH, timeout=_POLL_S):
         at, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         error = message.error()
         if error is None:
-            records.append(_record(message))
+            records.append(_record(message, decode))
         elif not isinstance(failed := _translate(error, "records cannot be read", settings), Retryable):
             raise failed  # the client itself gets over the others: a broker that restarts, a leader that moves
         at_end = error is None or error.code() == ck.KafkaError._PARTITION_EOF
@@ -344,7 +355,10 @@ def _records(consumer: ck.Consumer, settings: Settings, left: dict[tuple[str, in
     return records
 
 
-def _record(message: Any) -> Record:
+def _record(message: Any, decode: Decode) -> Record:
     headers = {name: value or b"" for name, value in message.headers() or ()}
     topic, partition, offset, stamp = message.topic(), message.partition(), message.offset(), message.timestamp()[1]
-    return Record(topic, partition, offset, stamp, message.key(), message.value(), headers)
+    value = message.value()
+    if value is not None and value[:1] == MAGIC:
+        value = as_json(value, decode)
+    return Record(topic, partition, offset, stamp, message.key(), value, headers)

@@ -1,4 +1,4 @@
-"""A file that its owner alone may read: secrets, keys, callers' tokens. YAML or JSON; errors name a line, never what stands in it."""
+"""A file that is for its reader alone: secrets, keys, callers' tokens. YAML or JSON; errors name a line, never what stands in it."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
-from loopwright.errors import InvalidSettings
+from loopwright.errors import InvalidSettings, Terminal
 
 log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
@@ -35,18 +35,30 @@ def write_private(path: Path, text: str) -> Path:
         raise
 
 
+def open_to_others(mode: int, owner: int, reader: int) -> bool:
+    """Whether a file of that mode and owner (a uid) may be read or changed by others than its reader (the uid of this process).
+
+    Its owner's eyes alone is the rule. A file of root's is handed to a reader without root's rights through a group, which may then read
+    it and no more: so Kubernetes mounts a Secret for `fsGroup`, as root:GROUP 0440. PostgreSQL has this rule for its server's key
+    (`ssl_key_file`), for the same reason.
+    """
+    handed_on = owner == 0 and reader != 0
+    return bool(mode & (0o037 if handed_on else 0o077))
+
+
 def read_private(path: Path, what: str) -> Mapping[str, Any]:
-    """The mapping in a YAML or JSON file that its owner alone may read. Raises InvalidSettings, without a word of its content."""
+    """The mapping in a YAML or JSON file that is not `open_to_others`. Raises InvalidSettings, without a word of its content."""
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise InvalidSettings(f"{what} cannot be read", f"{path} is no regular file", "name a file")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InvalidSettings(f"{what} cannot be read", f"{path}: {why}", "correct its path, or make it readable for this user") from error
-    if mode & 0o077:
-        raise InvalidSettings(f"{what} can be read by others", f"{path} has mode {stat.S_IMODE(mode):04o}", f"chmod 600 {path}")
+    if open_to_others(found.st_mode, found.st_uid, os.geteuid()):
+        said = f"{path} has mode {stat.S_IMODE(found.st_mode):04o}"
+        raise InvalidSettings(f"{what} can be read by others", said, f"chmod 600 {path}")
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -74,7 +86,7 @@ class Reloaded(Generic[T]):
             self._stamp = now
             try:
                 self._value = self._read(self._path)
-            except InvalidSettings as error:
+            except Terminal as error:
                 log.error("%s is not taken over: %s: %s; %s", self._path.name, error.what, error.why, error.remedy)
         return self._value
 

@@ -3,6 +3,7 @@
     callback: whsec_...                            # what callbacks are signed with; each agent's key is derived from it
     callback/sdr/send-email: [whsec_new, whsec_old]  # or one of its own. Of a list the first is used and all are taken: rotation
     agent/sdr/lead-scoring: a-bearer-token         # what a call to that agent proves itself with
+    webhook/orders: whsec_...                      # what the sender of a webhook signs its deliveries with
     partner: {certificate: client.pem, key: client.key, ca: ca.pem}  # or files for mutual TLS
 
 YAML or JSON. A file that changes is read again when a secret is asked for; one that has become unusable leaves the values as they were.
@@ -11,12 +12,14 @@ YAML or JSON. A file that changes is read again when a secret is asked for; one 
 import base64
 import binascii
 import hmac
+import json
+import os
 from pathlib import Path
 
-from loopwright.edges.private_file import Reloaded, read_private
+from loopwright.edges.private_file import Reloaded, read_private, write_private
 from loopwright.errors import InvalidSettings
 
-CALLBACK = "callback"
+CALLBACK, WEBHOOK = "callback", "webhook"
 SHORTEST_KEY = 24
 _PREFIX = "whsec_"
 _FORMS = "write a text, a list of texts, or a mapping of names to files"
@@ -52,6 +55,17 @@ class SecretsFile:
             return tuple(map(key_bytes, own))
         return tuple(hmac.digest(key_bytes(common), name.encode(), "sha256") for common in self.texts(CALLBACK))
 
+    def signing_keys(self, name: str) -> tuple[bytes, ...]:
+        """The keys that the secret `name` stands for, the newest first. Raises InvalidSettings where there is none or one is no key."""
+        what, values = "the signing secret cannot be used", self.texts(name)
+        if not values:
+            why = f"there is no secret {name!r} in {self.path}"
+            raise InvalidSettings(what, why, f"write it there: {name}: whsec_... (the one that its sender signs with)")
+        try:
+            return tuple(map(key_bytes, values))
+        except ValueError as error:
+            raise InvalidSettings(what, f"{self.path}: {name} {error}", "correct that secret") from None
+
 
 def key_bytes(secret: str) -> bytes:
     """The key that a secret stands for: `whsec_` and base64 (Standard Webhooks), or the text itself. ValueError for a short one."""
@@ -67,6 +81,13 @@ def key_bytes(secret: str) -> bytes:
     return key
 
 
+def make_secrets(path: Path) -> Path:
+    """A secrets file with a random secret that callbacks are signed with; one that is there stays as it is. Raises OSError."""
+    if not path.exists():
+        write_private(path, json.dumps({CALLBACK: new_key(os.urandom(32))}) + "\n")
+    return path
+
+
 def new_key(random: bytes) -> str:
     """A secret of these random bytes, as Standard Webhooks writes it."""
     return _PREFIX + base64.b64encode(random).decode()
@@ -78,7 +99,7 @@ def _read(path: Path) -> dict[str, Value]:
     for name, value in read_private(path, what).items():
         try:
             values[name] = _value(value, path.parent)
-            if name.partition("/")[0] == CALLBACK:
+            if name.partition("/")[0] in (CALLBACK, WEBHOOK):
                 _check_keys(values[name])
         except ValueError as error:
             raise InvalidSettings(f"{what} cannot be used", f"{path}: {name} {error}", "correct that secret") from None

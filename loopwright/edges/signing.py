@@ -1,7 +1,8 @@
-"""Signed callbacks and progress reports. Source: Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over id.timestamp.body.
+"""Signed callbacks, progress reports and webhooks. Source: Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over id.timestamp.body.
 
 Headers: `webhook-id` (the same for every attempt at one delivery; the SDK's names the call), `webhook-timestamp` (of the attempt),
-`webhook-signature`; and `loopwright-agent: TEAM/NAME`, who it is that signs: the key is that agent's, so nobody else's signature fits.
+`webhook-signature`. An agent adds `loopwright-agent: TEAM/NAME`, who it is that signs: the key is that agent's, so nobody else's signature
+fits. For a webhook its address says whose key it is.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -24,6 +25,8 @@ SENDER = "loopwright-agent"
 _SENDER = re.compile(r"([a-z0-9-]{1,64})/([a-z0-9-]{1,64})")
 _OF_CALL = re.compile(r"call_([0-9a-f]{32})_[0-9a-f]{32}")
 _MESSAGE_ID = re.compile(r"[!-~]{1,256}")
+_SIGN = "sign the body as Standard Webhooks says"
+_SDK = f"{_SIGN}; the SDK does it when LOOPWRIGHT_SECRETS_FILE holds the agent's callback secret"
 Cause = Literal["unsigned", "wrong-signature", "stale", "replayed"]
 
 
@@ -93,20 +96,39 @@ def is_for(message: str, call: str) -> bool:
 def verify(secrets: SecretsFile, headers: Mapping[str, str], body: bytes) -> Signed:
     """What the signature of a request says; any of the agent's keys may have made it. Raises SignatureRefused."""
     claimed = _SENDER.fullmatch(headers.get(SENDER, ""))
-    sender = claimed[0] if claimed else ""
+    if claimed is None:
+        _signature(headers, "", _SDK)
+        raise SignatureRefused("unsigned", f"there is no {SENDER} (TEAM/NAME)", _SDK)
+    sender = claimed[0]
+    sent = _signature(headers, sender, _SDK)
+    keys = secrets.callback_keys(claimed[1], claimed[2])
+    at_s = _checked(keys, sent, body, sender, f"callback/{sender} or the common one, callback")
+    return Signed(claimed[1], claimed[2], sent["webhook-id"], at_s, hashlib.sha256(body).digest())
+
+
+def verify_delivery(keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, webhook: str, secret: str) -> str:
+    """The webhook-id of a delivery to `webhook` that one of `keys`, named `secret`, has signed. Raises SignatureRefused."""
+    sent = _signature(headers, webhook, _SIGN)
+    _checked(keys, sent, body, webhook, secret)
+    return sent["webhook-id"]
+
+
+def _signature(headers: Mapping[str, str], sender: str, remedy: str) -> dict[str, str]:
+    """The three headers of a signature."""
     sent = {name: headers.get(name, "") for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
     missing = [name for name, value in sent.items() if not value]
-    if claimed is None or missing:
-        wanting = ", ".join(missing) or f"{SENDER} (TEAM/NAME)"
-        remedy = "sign the body as Standard Webhooks says; the SDK does it when LOOPWRIGHT_SECRETS_FILE holds the agent's callback secret"
-        raise SignatureRefused("unsigned", f"there is no {wanting}", remedy, sender)
+    if missing:
+        raise SignatureRefused("unsigned", f"there is no {', '.join(missing)}", remedy, sender)
+    return sent
+
+
+def _checked(keys: Sequence[bytes], sent: Mapping[str, str], body: bytes, sender: str, secret: str) -> int:
+    """The time of the attempt, in s, where the signature is fresh and one of `keys` has made it."""
     at_s = _fresh(sent["webhook-timestamp"], sender)
-    keys = secrets.callback_keys(claimed[1], claimed[2])
     if not _MESSAGE_ID.fullmatch(sent["webhook-id"]) or not any(_fits(key, sent, body) for key in keys):
         why = f"no signature fits the body and a secret of {sender}"
-        remedy = f"give sender and gateway the same secret, callback/{sender} or the common one, callback"
-        raise SignatureRefused("wrong-signature", why, remedy, sender)
-    return Signed(claimed[1], claimed[2], sent["webhook-id"], at_s, hashlib.sha256(body).digest())
+        raise SignatureRefused("wrong-signature", why, f"give sender and gateway the same secret, {secret}", sender)
+    return at_s
 
 
 def _fresh(stamp: str, sender: str) -> int:

@@ -188,14 +188,14 @@ class AgentDefinition(Part):
             raise InvalidDefinition("an agent definition cannot be used", why, "publish it with `loopwright agents apply`") from error
 
 
-def problem(found: Any) -> str:
-    """One of pydantic's errors in a line: the field, the offending value (80 letters of it), and what is wrong."""
+def problem(found: Any, what: str = "an agent definition") -> str:
+    """One of pydantic's errors in a line: the field of `what`, the offending value (80 letters of it), and what is wrong."""
     field = ".".join(map(str, found["loc"])) or "the definition"
     message = str(found["msg"]).removeprefix("Value error, ")
     if found["type"] == "missing":
         return f"{field}: is missing"
     if found["type"] == "extra_forbidden":
-        return f"{field}: is not a field of an agent definition"
+        return f"{field}: is not a field of {what}"
     return f"{field}: {cut(found['input'])} {message[:1].lower()}{message[1:]}"
 
 

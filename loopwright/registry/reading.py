@@ -52,8 +52,8 @@ class Source:
         return f"{self.path}:1"
 
 
-def read_yaml(path: Path, problems: list[str]) -> Source | None:
-    """The mapping in the file `path`; None where it has none, with the reason added to `problems`."""
+def read_yaml(path: Path, problems: list[str], wanted: str = "one agent definition (name:, version:, ...) per file") -> Source | None:
+    """The mapping in the file `path`; None where it has none, with the reason (and what is `wanted`) added to `problems`."""
     try:
         text = path.read_text(encoding="utf-8")
         loader = JsonLoader(text)
@@ -70,7 +70,7 @@ def read_yaml(path: Path, problems: list[str]) -> Source | None:
         problems.append(f"{path}:1: cannot be read as YAML: {' '.join(str(error).split())}")
         return None
     if not isinstance(content, dict) or node is None:
-        problems.append(f"{path}:1: is not a mapping; write one agent definition (name:, version:, ...) per file")
+        problems.append(f"{path}:1: is not a mapping; write {wanted}")
         return None
     lines: dict[Steps, int] = {}
     _note_lines(node, (), lines, set())

@@ -57,12 +57,15 @@ def _toll(request: RouteRequest, step: Decision | Ask) -> tuple[Toll, str]:
     if isinstance(step, Decision):
         names = [target.agent for target in step.targets]
         return Toll(cost=sum(_per_call(request, name) for name in names)), f"calling {', '.join(names)}"
-    if step.payload["kind"] != "model":
+    kind = step.payload["kind"]
+    if kind == "embedding":
         return Toll(), "comparing texts"
-    prompt, completion = estimate(step.payload), int(step.payload["max_tokens"])
     cheapest = min((_per_call(request, candidate.agent.name) for candidate in request.masked.candidates), default=0.0)
+    known = kind == "model"  # what others spend on a choice that is left to them is theirs to know
+    prompt, completion = (estimate(step.payload), int(step.payload["max_tokens"])) if known else (0, 0)
     question = Toll(1, prompt + completion, request.prices.of(prompt, completion) + cheapest)
-    return question, "a question to the model and the call it leads to" if cheapest else "a question to the model"
+    what = "a question to the model" if known else "a choice that is left to others"
+    return question, f"{what} and the call it leads to" if cheapest else what
 
 
 def _per_call(request: RouteRequest, name: str) -> float:

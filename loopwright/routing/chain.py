@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from loopwright.routing.budget import admitted
+from loopwright.routing.elsewhere import elsewhere
 from loopwright.routing.embedding import embed
 from loopwright.routing.model import ask_model
 from loopwright.routing.request import Ask, Decision, RouteRequest, RoutingStep
@@ -11,7 +12,7 @@ from loopwright.routing.steps import contracts, declared, end, fallback
 
 def steps_for(model_configured: bool) -> tuple[RoutingStep, ...]:
     """The chain of the design: with a model endpoint it is asked, without one the offline embedding decides."""
-    return (end, declared, contracts, ask_model if model_configured else embed, fallback)
+    return (end, declared, contracts, elsewhere, ask_model if model_configured else embed, fallback)
 
 
 def decide(request: RouteRequest, steps: Sequence[RoutingStep]) -> Decision | Ask:

@@ -20,8 +20,9 @@ from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import spread_ms
 from loopwright.routing.access import refusals
 from loopwright.routing.chain import decide, steps_for
+from loopwright.routing.elsewhere import SILENCE, posed
 from loopwright.routing.record import decided
-from loopwright.routing.request import Ask, Decision, Prices, RouteRequest, RoutingStep
+from loopwright.routing.request import ELSEWHERE, Ask, Decision, Prices, RouteRequest, RoutingStep
 from loopwright.sealing import is_sealed
 from loopwright.settings import Settings
 from loopwright.step import Call, Emit, Step
@@ -163,9 +164,21 @@ class RouteDecider:
         )
         chosen = decide(request, self._steps)
         since_ms = question.since_ms if question else now_ms
-        if isinstance(chosen, Ask):
-            return self._ask(state, chosen, question, now_ms)
-        return self._decided(request, chosen, now_ms - since_ms, now_ms)
+        if isinstance(chosen, Decision):
+            return self._decided(request, chosen, now_ms - since_ms, now_ms)
+        return self._left(request, now_ms) if chosen.payload["kind"] == ELSEWHERE else self._ask(state, chosen, question, now_ms)
+
+    def _left(self, request: RouteRequest, now_ms: int) -> Step:
+        """Write down the question for those whom the choice is left to. What they decided is told by what came of it, as ever.
+
+        What holds once they have been silent for so long is noted at once, as the outcome of a question that is due then.
+        """
+        state = request.state
+        due_ms = min(now_ms + request.routing.elsewhere_ms, state.deadline_ms)
+        record = posed(request, due_ms, now_ms)
+        emits = (emitted(self._topics.questions, record), *self._refused(request, record.id, now_ms))
+        waiting = Question(1, ELSEWHERE, (SILENCE,), due_ms, now_ms)
+        return Step(_dump(state, waiting), emits, wake_at_ms=due_ms, counts=("left_elsewhere", *_alarming(request)))
 
     def _ask(self, state: WorkflowState, ask: Ask, question: Question | None, now_ms: int) -> Step:
         answers = question.answers if question else ()
@@ -189,10 +202,14 @@ class RouteDecider:
                 emits.append(self._result(state, now_ms))
         else:
             state = state.altered(phase=after(state.phase, Event.DISPATCHED) or state.phase)
-            if request.denied:
-                emits += [refused(one, self._topics.audit, now_ms, causation=record.id) for one in refusals(state, request.refused)]
-        counts = (f"decided_{decision.strategy}", *(("sensitive_in_clear",) if _in_clear(request) else ()))
+            emits += self._refused(request, record.id, now_ms)
+        counts = (f"decided_{decision.strategy}", *_alarming(request))
         return Step(_dump(state, None), tuple(emits), wake_at_ms=self._wake_at(state), counts=counts)
+
+    def _refused(self, request: RouteRequest, cause: str, now_ms: int) -> list[Emit]:
+        """The audit entries of agents that were kept out."""
+        found = refusals(request.state, request.refused) if request.denied else []
+        return [refused(one, self._topics.audit, now_ms, causation=cause) for one in found]
 
     def _ended(self, state: WorkflowState, decision: Decision, cause: str, now_ms: int) -> WorkflowState:
         """An end that follows from the log alone is applied at once: made again after a crash, it is the same."""
@@ -232,10 +249,11 @@ class RouteDecider:
         return since_ms + self._settings.limits.deduplication_ms
 
 
-def _in_clear(request: RouteRequest) -> bool:
-    """Whether a workflow begins with a sensitive field in clear: somebody wrote its start to Kafka past Loopwright's entries."""
+def _alarming(request: RouteRequest) -> tuple[str, ...]:
+    """Counts a workflow that begins with a sensitive field in clear: somebody wrote its start to Kafka past Loopwright's entries."""
     document = request.state.document
-    return request.state.hop == 1 and any(document.get(name) is not None and not is_sealed(document[name]) for name in request.sensitive)
+    clear = request.state.hop == 1 and any(document.get(name) is not None and not is_sealed(document[name]) for name in request.sensitive)
+    return ("sensitive_in_clear",) if clear else ()
 
 
 def _trimmed(outcome: dict[str, Any]) -> dict[str, Any]:

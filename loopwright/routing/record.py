@@ -21,7 +21,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         "outcome": decision.outcome,
         "strategy": decision.strategy,
         "reason": masked(decision.reason),
-        "targets": [_target(target, state) for target in decision.targets],
+        "targets": [targeted(target, state) for target in decision.targets],
         "candidates": [c.agent.name for c in mask.candidates] if mask else [],
         "rejected": [{"agent": name, "why": masked(why)} for name, why in mask.rejected.items()] if mask else [],
         "confidence": decision.confidence,
@@ -48,7 +48,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
     )
 
 
-def _target(target: Target, state: WorkflowState) -> dict[str, Any]:
+def targeted(target: Target, state: WorkflowState) -> dict[str, Any]:
     """A target on the wire. A call that the workflow has made before goes out with the Idempotency-Key of then."""
     known = state.keys.get(call_name(target.agent, target.input_hash))
     return {**target._asdict(), "idempotency_key": known} if known else target._asdict()

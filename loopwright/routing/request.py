@@ -13,6 +13,8 @@ from loopwright.settings import Limits, Routing
 from loopwright.workflow.document import fingerprint
 from loopwright.workflow.state import WorkflowState
 
+ELSEWHERE = "elsewhere"
+
 
 class Candidate(NamedTuple):
     """An agent whose input contract accepts the document, and the part of the document that it may see. `known_hash` is that part's
@@ -159,7 +161,8 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question for the outside. `payload` is for the performer (its `kind` is model or embedding); `delay_ms` to wait before."""
+    """A question for the outside. `payload` is for the performer (its `kind` is model or embedding), or says that the choice is left to
+    others (`elsewhere`); `delay_ms` to wait before."""
 
     payload: dict[str, Any]
     delay_ms: int = 0

@@ -1,4 +1,4 @@
-"""The gateway: `python -m loopwright.web.gateway --port 8800`. Lead form, workflow starts, callbacks and progress of agents, into Kafka."""
+"""The gateway: `python -m loopwright.web.gateway --port 8800`. Lead form, starts, webhooks, agents' callbacks and progress, into Kafka."""
 
 import argparse
 import hashlib
@@ -29,6 +29,7 @@ from loopwright.edges.secrets import SecretsFile
 from loopwright.edges.signing import Signed
 from loopwright.errors import InvalidSettings, LoopwrightError, Retryable
 from loopwright.masking import masked
+from loopwright.message import emitted
 from loopwright.process_log import log_to_stderr
 from loopwright.registry.contract import Contract
 from loopwright.settings import Settings, read_settings
@@ -36,16 +37,16 @@ from loopwright.step import Emit
 from loopwright.web.callers import Callers
 from loopwright.web.form import complaints, lead_of, read_form
 from loopwright.web.pages import Pages
-from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, workflow_id
+from loopwright.web.records import CALLBACK, MOST_HOPS, REPORT, called_back, progressed, started, trace_in, workflow_id
 from loopwright.web.refusals import Refusals
 from loopwright.web.sealing_sender import AGENT_HEADER, SealingSender
 from loopwright.web.tenancy import Tenancy
+from loopwright.web.webhooks import Webhooks
 from loopwright.web.writer import PATIENCE_S, Sender, Writer
 
 log = logging.getLogger(__name__)
 FORM_BYTES = 200_000
 REPORT_BYTES = 10_000
-_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _SHOWN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 _TEAM = re.compile(r"[a-z0-9-]{1,64}")
 Route = Callable[[Request], Awaitable[Response]]
@@ -62,6 +63,7 @@ def create_app(settings: Settings, sender: Sender, patience_s: float = PATIENCE_
         ("GET", "/health", gateway.health),
         ("POST", "/leads", gateway.lead),
         ("POST", "/workflows", gateway.start),
+        ("POST", "/webhooks/{name}", gateway.webhook),
         ("GET", "/workflows/{workflow}", gateway.workflow),
         ("POST", "/callbacks/{workflow:path}/{hop:int}/{branch}", gateway.callback),
         ("POST", "/progress/{workflow:path}/{hop:int}", gateway.progress),
@@ -102,7 +104,9 @@ class Gateway:
         self._topics = settings.topics
         self._writer = writer
         self._refusals = Refusals(writer, settings.topics.audit)
-        self._callers = Callers(SecretsFile(settings.secrets_file) if settings.secrets_file else None, self._refusals)
+        secrets = SecretsFile(settings.secrets_file) if settings.secrets_file else None
+        self._callers = Callers(secrets, self._refusals)
+        self._webhooks = Webhooks(settings.sources_file, secrets, self._refusals)
         self._tenancy = Tenancy(settings.gateway_tokens_file, self._refusals)
         self._pages = Pages()
 
@@ -163,10 +167,15 @@ class Gateway:
             raise Refused(problem(400, "idempotency-key", "The Idempotency-Key is too long", "Send 256 characters at most."))
         if team and not _TEAM.fullmatch(team):
             raise Refused(problem(400, "team", "The team cannot be used", f"{team[:80]!r}: use small letters, digits and hyphens."))
-        trace = request.headers.get("traceparent", "")
         name = workflow_id(key or uuid.uuid4().hex, caller.tenant)
-        await self._write(started(self._topics, name, document, team, trace if _TRACE.fullmatch(trace) else "", now_ms(), caller))
+        await self._write(started(self._topics, name, document, team, trace_in(request.headers), now_ms(), caller))
         return _json(202, {"workflow": name}, location=f"/workflows/{name}")
+
+    async def webhook(self, request: Request) -> Response:
+        """Start a workflow by a webhook: 202 with its id, the same for each attempt at one delivery."""
+        message = await self._webhooks.start(request, self._settings.limits.document_bytes)
+        await self._write(emitted(self._topics.messages, message))
+        return _json(202, {"workflow": message.workflow}, location=f"/workflows/{message.workflow}")
 
     async def callback(self, request: Request) -> Response:
         """Take the late reply of an agent."""

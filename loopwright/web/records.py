@@ -1,6 +1,7 @@
 """Requests to the gateway as records of the log. Pure: ids and times are given."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,13 @@ from loopwright.message import Message, emitted, record_id
 from loopwright.registry.contract import Contract
 from loopwright.schemas import CALLED_BACK, PROGRESS, STARTED
 from loopwright.settings import Topics
+from loopwright.sources.starts import start_data
 from loopwright.step import Emit
 from loopwright.web.tenancy import ANYBODY, Caller
 
 SOURCE = "/loopwright/gateway"
 MOST_HOPS = 2**31 - 1
+_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _TEXT = {"type": "string", "maxLength": 500}
 CALLBACK = Contract(
     {
@@ -47,6 +50,12 @@ REPORT = Contract(
 )
 
 
+def trace_in(headers: Mapping[str, str]) -> str:
+    """The traceparent that a request came with; empty where it has none that can be used. Source: W3C Trace Context."""
+    trace = headers.get("traceparent", "")
+    return trace if _TRACE.fullmatch(trace) else ""
+
+
 def workflow_id(key: str, tenant: str = "") -> str:
     """The workflow that an Idempotency-Key of a tenant stands for: 20 hex digits, the same for the same key of the same tenant."""
     name = f"start\x1f{tenant}\x1f{key}" if tenant else f"start/{key}"  # neither a tenant nor a header holds a unit separator
@@ -57,9 +66,7 @@ def started(
     topics: Topics, workflow: str, document: Mapping[str, Any], team: str, traceparent: str, now_ms: int, caller: Caller = ANYBODY
 ) -> Emit:
     """The start of a workflow on `document`, in `team` (empty: the default one), for the tenant of `caller`."""
-    data: dict[str, Any] = {"document": dict(document)} | ({"team": team} if team else {})
-    data |= {"tenant": caller.tenant} if caller.tenant else {}
-    data |= {} if caller.actions is None else {"actions": list(caller.actions)}
+    data = start_data(document, team, caller.tenant, caller.actions)
     message = Message(record_id(workflow, 0, "", STARTED), STARTED, SOURCE, workflow, data, time_ms=now_ms, traceparent=traceparent)
     return emitted(topics.messages, message)
 

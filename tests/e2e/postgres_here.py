@@ -14,12 +14,17 @@ from pathlib import Path
 import psycopg
 
 DEADLINE_S = 60
+PASSWORD = "s3cret-of-the-database"
 
 
 class Postgres:
-    """One server in a folder of its own, on a Unix socket; `url` names it. To be stopped by `close`."""
+    """One server in a folder of its own, on a Unix socket; `url` names it. To be stopped by `close`.
 
-    def __init__(self) -> None:
+    With a `port` it also listens there on loopback, where a password is asked for: `PASSWORD`. `settings` go on top of PostgreSQL's own.
+    """
+
+    def __init__(self, port: int = 0, **settings: str) -> None:
+        self.port, self._settings = port, settings
         found = importlib.util.find_spec("pgserver")
         assert found is not None
         assert found.submodule_search_locations
@@ -35,11 +40,14 @@ class Postgres:
             self.bin = self.folder / "wheel" / "pgserver" / "pginstall" / "bin"
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         self.folder.chmod(0o755)
-        self.url = f"postgresql://postgres@/postgres?host={self.folder}"
+        self.url = f"postgresql://postgres@/postgres?host={self.folder}" + (f"&port={port}" if port else "")
         self._server: subprocess.Popen[bytes] | None = None
         try:
-            self._run("initdb", "-D", str(self.folder / "data"), "--auth=trust", "--encoding=utf8", "-U", "postgres", "--no-sync")
+            login = ("--auth-local=trust", "--auth-host=scram-sha-256")
+            self._run("initdb", "-D", str(self.folder / "data"), *login, "--encoding=utf8", "-U", "postgres", "--no-sync")
             self.start()
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(f"ALTER USER postgres PASSWORD '{PASSWORD}'".encode())
         except BaseException:
             self.close()
             raise
@@ -50,7 +58,9 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-h", "", "-F"]
+        listening = ["-h", "127.0.0.1", "-p", str(self.port)] if self.port else ["-h", ""]
+        further = [f"--{name}={value}" for name, value in self._settings.items()]
+        command = [self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-F", *listening, *further]
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as)  # type: ignore[call-overload]
         until = time.monotonic() + DEADLINE_S

@@ -35,7 +35,7 @@ LEAD = {"name": "Ada", "email": "ada@engines.example", "company_name": "Engines 
 
 
 def test_it_runs_from_the_wheel_which_claims_no_name_but_its_own(demo):
-    asked = [sys.executable, "-c", "from loopwright.cli.stack import ROOT; print(ROOT)"]
+    asked = [sys.executable, "-c", "from loopwright.edges.platform.code import ROOT; print(ROOT)"]
     root = subprocess.run(asked, env=demo.env, cwd=demo.folder, capture_output=True, text=True, timeout=COMMAND_S, check=True)
     assert root.stdout.strip() == str(demo.folder / "site" / "loopwright" / "bundle")
     assert {one.name for one in (demo.folder / "site").iterdir() if one.suffix != ".dist-info"} <= {"loopwright", "bin", ".lock"}

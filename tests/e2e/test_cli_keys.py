@@ -10,6 +10,7 @@ import pytest
 from loopwright import schemas
 from loopwright.edges import kafka
 from loopwright.edges.keyring import Keyring, read_keys
+from loopwright.edges.secrets import SecretsFile
 from loopwright.errors import InvalidSettings
 from loopwright.message import read
 from loopwright.sealing import is_sealed, open_value
@@ -40,6 +41,16 @@ def private(broker: Broker) -> Broker:
     made = Broker(broker.settings, broker.env | {"LOOPWRIGHT_KEYS_FILE": str(keys), "LOOPWRIGHT_TEAM": "private"}, broker.folder)
     made.run("agents", "apply", "private")
     return made
+
+
+def test_a_secret_for_callbacks_is_made_once_for_its_owner_alone(broker: Broker) -> None:
+    file = broker.folder / "secrets.json"
+    for made in (True, False):
+        assert broker.json("keys", "callbacks", str(file)) == {"file": str(file), "made": made}
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert len(SecretsFile(file).texts("callback")) == 1
+    refused = broker.json("keys", "callbacks", str(broker.folder / "secrets.json" / "below"), code=2)
+    assert "cannot be written" in refused["what"]
 
 
 def keys_of(broker: Broker) -> Path:

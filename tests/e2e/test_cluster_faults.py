@@ -15,10 +15,7 @@ from typing import Any
 
 import pytest
 
-from loopwright import schemas
-from loopwright.cli.logs import topics_of
-from loopwright.cli.verify import PATIENCE_MS, SKEW_MS
-from loopwright.edges.kafka import Producer, read_all
+from loopwright.edges.kafka import Producer
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink import task_manager
 from loopwright.edges.platform.flink_config import FlinkConfig
@@ -29,30 +26,27 @@ from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.status import job_status
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.edges.topics import topic_specs
-from loopwright.history.invariants import Clock, Evidence, Report
-from loopwright.message import Message, emitted, read
 from loopwright.registry.loading import load_team
 from loopwright.registry.roster import records_of
 from loopwright.settings import Kafka, Settings, read_settings
 from loopwright.testing.agent_behaviours import answering, idempotent, slow
 from loopwright.testing.agent_server import AgentServer
-from tests.unit.sdr_team import LEAD, OUTPUTS
+from tests.e2e.workflows import PATIENCE_S, Workflows
+from tests.unit.sdr_team import OUTPUTS
 
 pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 200
-PATIENCE_S = 180
 FROZEN_S = 60
 PAUSE_S = 1.0  # of each call: two hundred workflows take about a minute
 
 
-class Works:
+class Works(Workflows):
     """The platform, the agents, and what a test asks of them."""
 
     def __init__(self, home: Path, agents: AgentServer) -> None:
-        self.agents = agents
         broker = f"127.0.0.1:{Ports(home / 'run' / 'ports.json').settle('kafka', False)}"
-        self.settings = Settings(home=home, kafka=Kafka(bootstrap_servers=broker), agents_url=agents.url)
+        super().__init__(Settings(home=home, kafka=Kafka(bootstrap_servers=broker), agents_url=agents.url), agents)
         self.config = StackConfig(
             home=home,
             cache=read_settings().cache_dir(),
@@ -76,44 +70,8 @@ class Works:
             for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": self.agents.url})):
                 producer.send(self.settings.topics.definitions, key.encode(), value)
 
-    def send(self, mark: str, count: int) -> set[str]:
-        """Start so many workflows; their ids."""
-        names = [f"{mark}-{n}" for n in range(count)]
-        starts = [Message(name, schemas.STARTED, "/test", name, {"document": LEAD | {"name": name}}) for name in names]
-        with Producer(self.settings) as producer:
-            producer.send_many(emitted(self.settings.topics.messages, start) for start in starts)
-        return set(names)
-
-    def ended(self) -> dict[str, list[Message]]:
-        """Results by workflow."""
-        found: dict[str, list[Message]] = {}
-        for record in read_all(self.settings, [self.settings.topics.results]):
-            message = read(record)
-            found.setdefault(message.workflow, []).append(message)
-        return found
-
-    def all_end(self, workflows: set[str]) -> None:
-        done = wait_for(lambda: workflows <= self.ended().keys(), PATIENCE_S)
-        assert done, f"{len(workflows - self.ended().keys())} of {len(workflows)} have not ended; {job_status(self.stack)}"
-
-    def some_end(self, workflows: set[str], count: int) -> None:
-        assert wait_for(lambda: len(workflows & self.ended().keys()) >= count, PATIENCE_S), job_status(self.stack)
-
-    def report(self) -> Report:
-        """What `loopwright verify` finds."""
-        evidence = Evidence(self.settings.topics, self.settings.limits, self.settings.team)
-        evidence.extend(read_all(self.settings, topics_of(self.settings)))
-        return evidence.report(Clock(time.time_ns() // 1_000_000, SKEW_MS, PATIENCE_MS))
-
-    def holds(self, workflows: set[str]) -> None:
-        """Each completed, with one effect; the logs prove it."""
-        report = self.report()
-        assert report.holds, report.as_dict()
-        assert {m.type for name in workflows for m in self.ended()[name]} == {schemas.WORKFLOW_COMPLETED}
-        effects: dict[str, set[str]] = {}
-        for key, calls in self.agents.by_key("send-email").items():
-            effects.setdefault(calls[0].headers["ce-workflowid"], set()).add(key)
-        assert {name: len(effects.get(name, ())) for name in workflows} == dict.fromkeys(workflows, 1)
+    def state(self) -> object:
+        return job_status(self.stack)
 
 
 @pytest.fixture(scope="module")

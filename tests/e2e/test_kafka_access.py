@@ -68,7 +68,7 @@ def test_what_the_job_lacks_is_said_before_it_is_started(guarded: Guarded) -> No
     settings = guarded.settings(JOB)
     names = settings.topics
     guarded.allow(JOB, AclOperation.READ, names.messages, names.decisions, names.callbacks, names.definitions)
-    guarded.allow(JOB, AclOperation.WRITE, names.messages, names.decisions, names.results, names.audit)
+    guarded.allow(JOB, AclOperation.WRITE, names.messages, names.decisions, names.callbacks, names.results, names.audit)
     with pytest.raises(InvalidSettings) as refused:
         check_access(settings)
     assert f"{JOB} lacks WRITE on topic {names.dead_letters}" in refused.value.why

@@ -13,7 +13,8 @@ from loopwright import schemas
 from loopwright.audit import Refusal, refused
 from loopwright.edges.kafka import TopicSpec, ensure_topics
 from loopwright.edges.platform.jars import Jars
-from loopwright.edges.platform.sql import Reading, filled, variables
+from loopwright.edges.platform.sql import Reading, variables
+from loopwright.edges.platform.sql_script import filled
 from loopwright.message import Message, encode
 from loopwright.settings import Settings
 from tests.flink.orchestra import PATH, Orchestra

@@ -66,7 +66,14 @@ GROWTH = {
         },
     },
     "cpu": {
-        "levels": {level: {"hops_per_s": spread(600), "cpu_ms_per_hop": spread(cpu)} for level, cpu in (("100", 1.5), ("10000", 1.65))},
+        "levels": {
+            level: {
+                "hops_per_s": spread(600),
+                "cpu_ms_per_hop": spread(cpu),
+                "parts_ms": {"TaskManager: deciding": cpu, "TaskManager: x": 0},
+            }
+            for level, cpu in (("100", 1.5), ("10000", 1.65))
+        },
         "ratio_to_the_first": {"100": 1.0, "10000": 1.1},
     },
     "parallel": {"1": {"hops_per_s": spread(700), "cpu_ms_per_hop": spread(1.5), "limit": "taskmanager-1: it takes 0.9 cores"}},
@@ -152,6 +159,12 @@ def test_the_same_results_make_the_same_page_and_the_same_plots(page: Path, caps
     capsys.readouterr()
     main(given)
     assert capsys.readouterr().out == "nothing has changed\n"
+
+
+def test_beside_idle_workflows_it_is_told_where_the_time_goes_less_what_takes_next_to_nothing() -> None:
+    text = sections.growth({**GROWTH, "memory": {}, "parallel": {}})["idle"]
+    assert "| deciding | 1.50 | 1.65 |" in text
+    assert "| x |" not in text
 
 
 def test_a_run_of_loopwright_and_the_loop_alone_leaves_the_comparison_as_it_is(page: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,10 +3,15 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from loopwright.cli.stack import at, own_secrets, stack_config, team_dir, with_local_ports
+from loopwright.edges.platform.registry_server import server_settings
 from loopwright.edges.platform.services import Endpoints
+from loopwright.edges.platform.status import expected_names
 from loopwright.edges.secrets import SecretsFile, key_bytes
-from loopwright.settings import Settings, read_settings
+from loopwright.errors import InvalidDefinition, InvalidSettings
+from loopwright.settings import Platform, Registry, Settings, read_settings
 
 HERE = Endpoints("127.0.0.1:29092", "http://127.0.0.1:28081", {"agents": "http://127.0.0.1:21801", "gateway": "http://127.0.0.1:21800"})
 
@@ -28,6 +33,27 @@ def test_agents_that_are_elsewhere_are_used_and_not_started():
     assert [service.name for service in config.services] == ["gateway"]
     where = at(settings(agents_url="https://agents.example/team"), Endpoints("k:1", "f", {"gateway": "http://127.0.0.1:5"}))
     assert (where.agents_url, where.gateway_url) == ("https://agents.example/team", "http://127.0.0.1:5")
+
+
+@pytest.mark.parametrize(
+    ("text", "scheduled"),
+    [
+        ("schedules: {a: {cron: '0 2 * * *', document: {}}}", True),
+        ("webhooks: {a: {}}", False),
+        ("schedules: {a: {cron: nonsense, document: {}}}", True),
+    ],
+)
+def test_what_starts_schedules_is_a_part_where_there_are_some_or_where_it_cannot_be_told(tmp_path, text, scheduled):
+    (tmp_path / "sources.yaml").write_text(text)
+    config = stack_config(settings(home=tmp_path, sources_file=tmp_path / "sources.yaml"))
+    assert [service.name for service in config.services] == ["agents", "gateway", *(["scheduler"] if scheduled else [])]
+    assert config.variables(HERE)["LOOPWRIGHT_SOURCES_FILE"] == str(tmp_path / "sources.yaml")
+
+
+def test_a_sources_file_that_is_wrong_is_refused_before_anything_is_published(tmp_path):
+    (tmp_path / "sources.yaml").write_text("webhooks: 3")
+    with pytest.raises(InvalidDefinition, match=r"sources\.yaml:1: "):
+        stack_config(settings(home=tmp_path, sources_file=tmp_path / "sources.yaml")).publish(HERE)
 
 
 def test_the_ports_of_the_settings_are_tried_first():
@@ -52,6 +78,29 @@ def test_the_processes_are_told_where_everything_is(tmp_path):
     }
 
 
+def test_a_registry_is_run_where_it_is_asked_for_and_everything_is_told_where_it_is(tmp_path):
+    asked = settings(home=tmp_path, platform=Platform(registry=True))
+    here = Endpoints(HERE.kafka, HERE.flink, {**HERE.services, "registry": "http://127.0.0.1:21803"})
+    config = stack_config(asked)
+    assert (config.registry, stack_config(settings()).registry) == (True, False)
+    assert expected_names(config)[:2] == ["kafka", "registry"]
+    assert config.variables(here)["LOOPWRIGHT_REGISTRY__URL"] == "http://127.0.0.1:21803/apis/ccompat/v7"
+    assert at(asked, here).registry.url == "http://127.0.0.1:21803/apis/ccompat/v7"
+    assert at(asked, HERE).registry.url == ""
+
+
+def test_two_registries_are_not_asked_for():
+    with pytest.raises(InvalidSettings, match="one schema registry is used"):
+        stack_config(settings(platform=Platform(registry=True), registry=Registry(url="https://registry.example")))
+
+
+def test_the_registry_keeps_its_ids_on_this_machine_and_has_a_rule(tmp_path):
+    found = server_settings({"registry": 1, "registry-management": 2}, tmp_path)
+    assert (found["quarkus.http.host"], found["quarkus.management.host"]) == ("127.0.0.1", "127.0.0.1")
+    assert found["apicurio.datasource.url"].startswith(f"jdbc:h2:file:{tmp_path}/registry;")
+    assert found["apicurio.rules.global.compatibility"] == "BACKWARD"
+
+
 def test_a_platform_makes_its_secrets_once_for_its_owner_alone(tmp_path):
     file = own_secrets(tmp_path)
     secret = SecretsFile(file).texts("callback")
@@ -70,6 +119,17 @@ def test_secrets_of_one_s_own_are_handed_on_by_path(tmp_path):
 def test_client_options_of_kafka_are_kept():
     mine = settings(kafka={"bootstrap_servers": "k:9092", "client": {"security.protocol": "SSL"}})
     assert at(mine, HERE).kafka.client == {"security.protocol": "SSL"}
+
+
+def test_flink_is_told_of_state_checkpoints_and_further_options(tmp_path):
+    config = stack_config(
+        settings(
+            state={"backend": "rocksdb", "interval_ms": 1000, "checkpoints": str(tmp_path)},
+            platform={"flink": {"s3.endpoint": "http://minio:9000"}},
+        )
+    )
+    assert (config.flink.state_backend, config.flink.checkpoint_interval_ms, config.checkpoints) == ("rocksdb", 1000, tmp_path)
+    assert config.flink.settings == {"s3.endpoint": "http://minio:9000"}
 
 
 def test_the_default_team_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from tests.unit.test_dispatch import NOW, called, carried, decider
 SECRET = "hunter2hunter2hunter2"
 KEYS = ["sk-proj-Ab3_dEf9hIjKlMnOp", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "AKIAIOSFODNN7EXAMPLE", "xoxb-2345678901-abcdefgh"]
 KEYS += ["github_pat_11ABCDEFG0abcdefghij", "sk_live_4eC39HqLyjWDarjtT1zdp7dc", "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4"]
+KEYS += ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
 NAMES = ["password", "secret", "token", "api_key", "authorization", "client_secret", "Access-Token", "x-api-key", "apiKey"]
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\nhunter2\n-----END RSA PRIVATE KEY-----"
 PIECES = [
@@ -211,7 +212,7 @@ MARKS = [
     "eyj",
     "sk_",
 ]
-MARKS += ["sk-", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "aiza", "xox", "://"]
+MARKS += ["sk-", "rk_", "whsec_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "akia", "asia", "aiza", "xox", "://"]
 
 
 @pytest.mark.parametrize("mark", MARKS)

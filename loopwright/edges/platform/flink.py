@@ -1,18 +1,16 @@
-"""The standalone Flink cluster: a JobManager and TaskManagers, each a JVM that is started here directly.
-
-Flink's own scripts are left aside: they would start two further JVMs merely to calculate memory sizes, and keep pid files of their own.
-"""
+"""The standalone Flink cluster: a JobManager and TaskManagers, each a JVM that is started here directly."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loopwright.edges.platform.flink_config import JOB_MANAGER_FLAGS, FlinkConfig, Memory, options, write_configuration
 from loopwright.edges.platform.flink_home import FlinkHome
+from loopwright.edges.platform.flink_programs import Archive, FlinkPrograms, no_archive
 from loopwright.edges.platform.flink_rest import FlinkRest
 from loopwright.edges.platform.java import Java
-from loopwright.edges.platform.jvm import Jvm, child_environment, tuning
+from loopwright.edges.platform.jvm import Jvm, tuning
 from loopwright.edges.platform.layout import Layout
 from loopwright.edges.platform.ports import HOST, Ports
 from loopwright.edges.platform.processes import Command, Processes
@@ -21,9 +19,7 @@ from loopwright.edges.platform.waiting import failed, wait_for
 JOB_MANAGER = "jobmanager"
 TASK_MANAGER = "taskmanager-"
 REST_PORT, RPC_PORT = "flink", "flink-rpc"
-SQL_CLIENT_MAIN = "org.apache.flink.table.client.SqlClient"
 _STOP_DEADLINE_S = 15
-Archive = Callable[[str, Sequence[Path]], Sequence[str]]
 
 
 def task_manager(number: int) -> str:
@@ -47,10 +43,6 @@ def registered(processes: Processes, rest: FlinkRest) -> set[str]:
     return {name for name, port in known if (running := processes.running(name)) is not None and running.listens(port)}
 
 
-def _no_archive(_name: str, _classpath: Sequence[Path]) -> Sequence[str]:
-    return ()
-
-
 @dataclass(frozen=True)
 class FlinkCluster:
     """The cluster of one state folder. `python_paths` are what the jobs import from, `folder` is where the
@@ -65,7 +57,7 @@ class FlinkCluster:
     config: FlinkConfig = field(default_factory=FlinkConfig)
     python_paths: Sequence[Path] = ()
     folder: Path = Path()
-    archive: Archive = field(default=_no_archive)
+    archive: Archive = field(default=no_archive)
     quick: bool = True
 
     @property
@@ -121,48 +113,29 @@ class FlinkCluster:
         """Stop all its processes."""
         stop_cluster(self.processes)
 
-    def client(self, main: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-        """Command line and environment of a short-lived client JVM."""
-        return self._jvm("client", main, self._client_flags("client"), list(arguments)).args(self.java, self.layout), self._environment()
-
-    def sql_client(self, jars: Sequence[Path], *arguments: str) -> tuple[list[str], dict[str, str]]:
-        """Command line and environment of Flink's SQL client; `jars` are what it needs beside the distribution."""
-        classpath = (*self.home.classpath(), *sorted(self.home.folder.joinpath("opt").glob("flink-sql-client*.jar")), *jars)
-        jvm = Jvm("sql-client", SQL_CLIENT_MAIN, classpath, [*self.home.java_options(), *self._client_flags("sql-client")], arguments)
-        return jvm.args(self.java, self.layout), self._environment()
-
-    def _client_flags(self, name: str) -> list[str]:
-        return ["-Xmx512m", *tuning(True), *self._logging(name, "log4j-cli.properties")]
+    @property
+    def programs(self) -> FlinkPrograms:
+        """Its programs, the clients among them."""
+        return FlinkPrograms(self.layout, self.java, self.home, self.environment, self.python_paths, self.archive)
 
     def _job_manager(self) -> Jvm:
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        return self._jvm(JOB_MANAGER, main, [*JOB_MANAGER_FLAGS, *tuning(True), *self._logging(JOB_MANAGER)], self._arguments())
+        flags = [*JOB_MANAGER_FLAGS, *tuning(True), *self.programs.logging(JOB_MANAGER)]
+        return self.programs.jvm(JOB_MANAGER, main, flags, self._arguments())
 
     def _task_manager(self, number: int) -> Jvm:
         """It keeps its resource id when it is started again, so its predecessor is forgotten at once."""
         name = task_manager(number)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        flags = [*Memory().flags(), *tuning(self.quick), *self._logging(name), *self.config.flags]
-        return self._jvm(name, main, flags, [*self._arguments(), "-D", f"taskmanager.resource-id={name}"])
+        flags = [*Memory().flags(), *tuning(self.quick), *self.programs.logging(name), *self.config.flags]
+        return self.programs.jvm(name, main, flags, [*self._arguments(), "-D", f"taskmanager.resource-id={name}"])
 
     def _arguments(self) -> list[str]:
         return ["--configDir", str(self.layout.conf)]
 
-    def _jvm(self, name: str, main: str, flags: list[str], arguments: list[str]) -> Jvm:
-        classpath = self.home.classpath()
-        archive = self.archive(name, classpath)
-        return Jvm(name, main, classpath, [*self.home.java_options(), *flags], arguments, archive)
-
-    def _logging(self, name: str, file: str = "log4j.properties") -> list[str]:
-        return [f"-Dlog.file={self.layout.log(name)}", f"-Dlog4j.configurationFile={(self.layout.conf / file).as_uri()}"]
-
-    def _environment(self) -> dict[str, str]:
-        extra = self.home.environment(self.layout.conf, self.layout.logs)
-        return child_environment(self.environment, self.java, self.layout, self.python_paths, extra)
-
     def _command(self, jvm: Jvm, ports: dict[str, int], url: str) -> Command:
         out = self.layout.logs / f"{jvm.name}.out"
-        return Command(jvm.name, jvm.args(self.java, self.layout), self._environment(), self.folder, out, ports, url)
+        return Command(jvm.name, jvm.args(self.java, self.layout), self.programs.environment(), self.folder, out, ports, url)
 
     def _stop_task_managers(self) -> None:
         """Those of a JobManager that is gone would never find the new one."""

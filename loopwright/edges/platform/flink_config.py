@@ -1,4 +1,5 @@
-"""Flink's configuration for the local cluster, with the reason for each value that is not Flink's own."""
+"""Flink's configuration: what the job wants of any cluster, and what the local one is beside that, with the reason for each value that is
+not Flink's own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ class FlinkConfig:
     parallelism: int = 1
     execution_mode: Literal["thread", "process"] = "thread"
     checkpoint_interval_ms: int = 5000
+    state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     settings: Mapping[str, str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
 
@@ -89,21 +91,8 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
         "jobmanager.memory.jvm-overhead.max": "192m",
         **Memory().settings(),
         "taskmanager.numberOfTaskSlots": str(config.slots),
-        "taskmanager.jvm-exit-on-oom": "true",
         "parallelism.default": str(config.parallelism),
-        **_failures(),
-        **_state(config, layout),
-        **_python(config, python),
-        "execution.buffer-timeout.interval": "0 ms",
-        "pipeline.object-reuse": "true",
-        # while records are held back a checkpoint waits behind those that are buffered before the operator: let them be dozens, not
-        # hundreds (it cannot overtake them: Flink has no unaligned checkpoints for an operator with a broadcast input)
-        "taskmanager.memory.segment-size": "4 kb",
-        "taskmanager.network.memory.buffers-per-channel": "2",
-        "taskmanager.network.memory.floating-buffers-per-gate": "2",
-        "taskmanager.network.memory.max-overdraft-buffers-per-gate": "0",
-        # the native runtime of thread mode loads one library per process: no job may bring its own
-        "classloader.parent-first-patterns.additional": "pemja",
+        **cluster_options(config, str(python), layout.checkpoints.as_uri(), layout.savepoints.as_uri()),
         "process.working-dir": str(layout.tmp),
         "io.tmp.dirs": str(layout.tmp),
         "web.tmpdir": str(layout.tmp),
@@ -113,8 +102,41 @@ def options(config: FlinkConfig, layout: Layout, rest: int, rpc: int, python: Pa
     }
 
 
+def cluster_options(config: FlinkConfig, python: str, checkpoints: str, savepoints: str) -> dict[str, str]:
+    """What the job wants of any cluster that is there for it. `python` is the interpreter there, the other two are URIs of folders."""
+    return {
+        "taskmanager.jvm-exit-on-oom": "true",
+        **_failures(),
+        **job_options(config),
+        **folders(checkpoints, savepoints),
+        "python.executable": python,
+        "python.client.executable": python,
+        # while records are held back a checkpoint waits behind those that are buffered before the operator: let them be dozens, not
+        # hundreds (it cannot overtake them: Flink has no unaligned checkpoints for an operator with a broadcast input)
+        "taskmanager.memory.segment-size": "4 kb",
+        "taskmanager.network.memory.buffers-per-channel": "2",
+        "taskmanager.network.memory.floating-buffers-per-gate": "2",
+        "taskmanager.network.memory.max-overdraft-buffers-per-gate": "0",
+        # the native runtime of thread mode loads one library per process: no job may bring its own
+        "classloader.parent-first-patterns.additional": "pemja",
+    }
+
+
+def job_options(config: FlinkConfig) -> dict[str, str]:
+    """The options that belong to the job, on whichever cluster it runs."""
+    return {
+        **_restarts(),
+        **state_options(config.state_backend, config.checkpoint_interval_ms),
+        "python.execution-mode": config.execution_mode,
+        # in thread mode there are no bundles, and yet each operator looks for one to end so often
+        "python.fn-execution.bundle.time": "1" if config.execution_mode == "process" else "60000",
+        "execution.buffer-timeout.interval": "0 ms",
+        "pipeline.object-reuse": "true",
+    }
+
+
 def _failures() -> dict[str, str]:
-    """How soon a death is seen, and what happens then."""
+    """How soon a death is seen."""
     return {
         # a dead process is noticed at the second heartbeat that it refuses; one that hangs, after the time-out
         "heartbeat.interval": "500 ms",
@@ -124,6 +146,12 @@ def _failures() -> dict[str, str]:
         "cluster.registration.initial-timeout": "200 ms",
         # wait for a lost TaskManager; else each missing slot fails at once and counts as a restart
         "resourcemanager.standalone.start-up-time": "10 min",
+    }
+
+
+def _restarts() -> dict[str, str]:
+    """What happens to the job when a task of it fails."""
+    return {
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "100 ms",
         "restart-strategy.exponential-delay.max-backoff": "2 s",
@@ -135,15 +163,20 @@ def _failures() -> dict[str, str]:
     }
 
 
-def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
-    """Where the job's state lives and how it is kept. Local state is small: on the heap it is read without a detour."""
+def folders(checkpoints: str, savepoints: str) -> dict[str, str]:
+    """Where the copies of the job's state lie: URIs, `file:` or `s3:`."""
+    return {"execution.checkpointing.dir": checkpoints, "execution.checkpointing.savepoint-dir": savepoints}
+
+
+def state_options(backend: str, interval_ms: int) -> dict[str, str]:
+    """Where the job's state lives and how it is kept."""
     return {
-        "state.backend.type": "hashmap",
-        "execution.checkpointing.interval": f"{config.checkpoint_interval_ms} ms",
-        "execution.checkpointing.min-pause": "1 s",
+        # small state is read from the heap without a detour; RocksDB's is on disk, and a checkpoint of it holds what is new
+        "state.backend.type": backend,
+        "execution.checkpointing.incremental": "true" if backend == "rocksdb" else "false",
+        "execution.checkpointing.interval": f"{interval_ms} ms",
+        "execution.checkpointing.min-pause": f"{min(1000, interval_ms)} ms",
         "execution.checkpointing.timeout": "2 min",
-        "execution.checkpointing.dir": layout.checkpoints.as_uri(),
-        "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
         "execution.checkpointing.num-retained": "3",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         # a full disk must not stop the job: it runs on and says so
@@ -151,23 +184,14 @@ def _state(config: FlinkConfig, layout: Layout) -> dict[str, str]:
     }
 
 
-def _python(config: FlinkConfig, python: Path) -> dict[str, str]:
-    return {
-        "python.execution-mode": config.execution_mode,
-        "python.executable": str(python),
-        "python.client.executable": str(python),
-        # in thread mode there are no bundles, and yet each operator looks for one to end so often
-        "python.fn-execution.bundle.time": "1" if config.execution_mode == "process" else "60000",
-    }
-
-
 def write_configuration(folder: Path, values: Mapping[str, str]) -> None:
-    """config.yaml and the two logging configurations in `folder`."""
+    """config.yaml and the logging configurations in `folder`: of the cluster, of a client, of a process in a container."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{name}: {_quoted(value)}" for name, value in values.items()]
     (folder / "config.yaml").write_text("\n".join(lines) + "\n")
     (folder / "log4j.properties").write_text(CLUSTER_LOGGING)
     (folder / "log4j-cli.properties").write_text(CLIENT_LOGGING)
+    (folder / "log4j-console.properties").write_text(CONSOLE_LOGGING)
 
 
 def _quoted(value: str) -> str:
@@ -175,6 +199,7 @@ def _quoted(value: str) -> str:
 
 
 # The runner of Python workers writes their environment, keys included, to the log at INFO when a job is cancelled: WARN keeps it out.
+# The committer of a sink names the same metric again at every checkpoint, and Flink warns of it each time.
 _LEVELS = """\
 monitorInterval = 30
 rootLogger.level = INFO
@@ -186,6 +211,8 @@ logger.pekko.name = org.apache.pekko
 logger.pekko.level = WARN
 logger.config.name = org.apache.flink.configuration.GlobalConfiguration
 logger.config.level = WARN
+logger.metrics.name = org.apache.flink.metrics.MetricGroup
+logger.metrics.level = ERROR
 """
 _LINE = "layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m%n"
 CLUSTER_LOGGING = f"""{_LEVELS}rootLogger.appenderRef.file.ref = File
@@ -209,4 +236,10 @@ appender.file.append = false
 appender.file.fileName = ${{sys:log.file}}
 appender.file.layout.type = PatternLayout
 appender.file.{_LINE}
+"""
+CONSOLE_LOGGING = f"""{_LEVELS}rootLogger.appenderRef.console.ref = Console
+appender.console.name = Console
+appender.console.type = CONSOLE
+appender.console.layout.type = PatternLayout
+appender.console.{_LINE}
 """

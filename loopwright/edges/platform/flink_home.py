@@ -1,4 +1,4 @@
-"""A Flink distribution out of the apache-flink wheel, laid out in the cache: what its scripts and JVMs expect to find.
+"""A Flink distribution out of the apache-flink wheel: what its scripts and JVMs expect to find. In the cache of a machine, or in an image.
 
 - `bin/` and `conf/` are copies (the scripts follow links back into the wheel); `lib/` is a real folder of links.
 - flink-python stands in lib/, where the system class loader has it: as a job's own jar each job would load it anew and leak metaspace.
@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def lay_out(wheel: Path, jars: Sequence[Path], cache: Path) -> FlinkHome:
         target.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
         try:
-            _fill(room, wheel, jars)
+            fill(room, wheel, jars)
             room.chmod(0o755)
             os.replace(room, target)
         except OSError as error:
@@ -75,7 +75,9 @@ def lay_out(wheel: Path, jars: Sequence[Path], cache: Path) -> FlinkHome:
     return FlinkHome(target)
 
 
-def _fill(room: Path, wheel: Path, jars: Sequence[Path]) -> None:
+def fill(room: Path, wheel: Path, jars: Sequence[Path], plugins: Mapping[str, Sequence[Path]] | None = None) -> None:
+    """Lay out the distribution in the folder `room`, which is there and empty. `plugins` are jars by plugin, each with a class loader of
+    its own. Raises PlatformFailed where the package is not a complete apache-flink wheel."""
     for folder in ("bin", "conf"):
         shutil.copytree(wheel / folder, room / folder)
     for folder in ("lib", "opt", "plugins"):
@@ -92,6 +94,10 @@ def _fill(room: Path, wheel: Path, jars: Sequence[Path]) -> None:
             (room / ("opt" if at_opt else "lib") / jar.name).symlink_to(jar)
     for jar in jars:
         (room / "lib" / jar.name).symlink_to(jar)
+    for name, its in (plugins or {}).items():
+        (room / "plugins" / name).mkdir()
+        for jar in its:
+            (room / "plugins" / name / jar.name).symlink_to(jar)
     with zipfile.ZipFile(room / "opt" / python[0].name, "w") as stub:
         stub.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n\n")
     with zipfile.ZipFile(loader[0]) as packed, packed.open(_PLANNER) as inner, (room / "lib" / _PLANNER).open("wb") as out:

@@ -1,9 +1,8 @@
 """Flink's REST API, as much of it as the platform needs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 import requests
 
@@ -67,6 +66,23 @@ class FlinkRest:
         """The cluster: taskmanagers, slots-total, slots-available, jobs-running, ..."""
         return self._call("GET", "/overview")
 
+    def version(self) -> str:
+        """Flink's version there, as in 2.3.0."""
+        return str(self._call("GET", "/config")["flink-version"])
+
+    def configuration(self) -> dict[str, str]:
+        """What the cluster is configured with; secrets are hidden by Flink."""
+        return {one["key"]: one["value"] for one in self._get_list("/jobmanager/config")}
+
+    def classpath(self) -> list[str]:
+        """The jars of the JobManager; those of the TaskManagers are told by nobody, and are the same in a cluster that is well."""
+        return list(self._call("GET", "/jobmanager/environment").get("classpath", []))
+
+    def named(self, name: str) -> list[str]:
+        """The ids of the jobs of this name that have not ended."""
+        found = self._call("GET", "/jobs/overview")["jobs"]
+        return [job["jid"] for job in found if job["name"] == name and job["state"] not in FINAL]
+
     def task_managers(self) -> dict[str, int]:
         """The registered TaskManagers: RPC port by resource id. Empty while the JobManager does not answer."""
         try:
@@ -118,11 +134,17 @@ class FlinkRest:
     def cancel(self, job: str, seconds: float) -> bool:
         """Cancel a job; whether it ended in time. Its checkpoints stay."""
         self._call("PATCH", f"/jobs/{job}?mode=cancel")
-        return wait_for(lambda: self.jobs().get(job, "CANCELED") in FINAL, seconds) is not None
+        ended = wait_for(lambda: self.jobs().get(job, "CANCELED") in FINAL, seconds) is not None
+        if ended:
+            self._until_told(job)
+        return ended
 
-    def stop_with_savepoint(self, job: str, folder: Path, seconds: float) -> Path:
-        """Stop a job with a savepoint below `folder`, and return its path. Raises PlatformFailed when it fails or takes too long."""
-        body = {"targetDirectory": folder.as_uri(), "drain": False}
+    def stop_with_savepoint(self, job: str, target: str, seconds: float) -> str:
+        """Stop a job with a savepoint below the folder `target`, and return its URI. Raises PlatformFailed when it fails or takes too long.
+
+        `target` is a URI as the cluster's machines know it; empty: the folder that the cluster is configured with.
+        """
+        body = {"drain": False, **({"targetDirectory": target} if target else {})}
         trigger = self._call("POST", f"/jobs/{job}/stop", body)["request-id"]
         done = wait_for(lambda: self._savepoint(job, trigger), seconds)
         if done is None:
@@ -130,8 +152,12 @@ class FlinkRest:
         if "failure-cause" in done:
             cause = root_cause(done["failure-cause"].get("stack-trace", ""))
             raise PlatformFailed("the savepoint failed", cause, "the job resumes from its newest checkpoint instead")
-        wait_for(lambda: self.job(job).state in FINAL, _ENDING_S)  # Flink tells a state up to 3 s old: it would be taken for one that runs
-        return Path(unquote(urlparse(done["location"]).path))
+        self._until_told(job)
+        return str(done["location"])
+
+    def _until_told(self, job: str) -> None:
+        """Wait until Flink tells of a job that it has ended: what it says of one may be 3 s old, and would be taken for one that runs."""
+        wait_for(lambda: self.job(job).state in FINAL, _ENDING_S)
 
     def _savepoint(self, job: str, trigger: str) -> dict[str, Any] | None:
         said = self._call("GET", f"/jobs/{job}/savepoints/{trigger}")

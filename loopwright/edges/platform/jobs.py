@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from loopwright.edges.platform.flink_rest import FINAL, FlinkRest, JobInfo
 from loopwright.edges.platform.layout import Layout
@@ -43,22 +44,24 @@ class Jobs:
     client: Callable[..., tuple[list[str], dict[str, str]]]
     folder: Path
 
-    def submit(self, job: Job, from_savepoint: Path | None = None, seconds: float = 120) -> str:
+    def submit(self, job: Job, from_point: str = "", seconds: float = 120) -> str:
         """Submit a job and return its id as soon as the JobManager has it. The client waits for a cluster that is still starting.
+
+        `from_point` is the URI of a savepoint or checkpoint, as the cluster's machines know it; empty: afresh.
 
         Raises PlatformFailed with the client's last lines when it fails or takes longer than `seconds`.
         """
         out = self._client_out
         out.unlink(missing_ok=True)
         id_, before = uuid.uuid4().hex, self.noted()
-        self._remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
-        args, environment = self.client(CLIENT_MAIN, *_run_arguments(job, id_, from_savepoint))
+        self.remember(id_)  # before: a command that is killed while it submits leaves no job that nobody knows
+        args, environment = self.client(CLIENT_MAIN, *_run_arguments(job, id_, from_point))
         self.processes.start(Command(CLIENT, args, environment | dict(job.environment), self.folder, out))
         ended = wait_for(lambda: self.processes.running(CLIENT) is None, seconds)
         code = self.processes.exit_code(CLIENT)
         self.processes.stop(CLIENT, 1)
         if code != 0:
-            self._remember(before)
+            self.remember(before)
         if ended is None:
             raise failed(f"{job.script.name} was not submitted", f"the client took longer than {seconds:.0f} s", out)
         if code != 0:
@@ -112,7 +115,7 @@ class Jobs:
 
     def stop_with_savepoint(self, job: str, seconds: float = 60) -> Path:
         """Stop a job so that the next start resumes exactly there; returns the savepoint. Raises PlatformFailed."""
-        return self.rest.stop_with_savepoint(job, self.layout.savepoints, seconds)
+        return Path(unquote(urlparse(self.rest.stop_with_savepoint(job, self.layout.savepoints.as_uri(), seconds)).path))
 
     def stop(self, seconds: float = 60) -> Path | None:
         """Stop the current job with a savepoint if it runs; cancel it when that fails (its checkpoints stay). Returns the savepoint."""
@@ -141,7 +144,7 @@ class Jobs:
 
     def prune(self, kept: Sequence[Path]) -> None:
         """Remove what earlier jobs left, but for the points `kept` and what lies beside them, and for the present job's folder."""
-        for folder in (*self.layout.checkpoints.iterdir(), *self.layout.savepoints.iterdir()):
+        for folder in (*self.layout.checkpoints.glob("*"), *self.layout.savepoints.glob("*")):
             if folder.name != self.noted() and not any(folder == point or folder in point.parents for point in kept):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -173,7 +176,9 @@ class Jobs:
         """The id of the job that was submitted last; empty where there is none."""
         return self._note.read_text().strip() if self._note.is_file() else ""
 
-    def _remember(self, job: str) -> None:
+    def remember(self, job: str) -> None:
+        """Note the id of the job that was submitted last; an empty one for none."""
+        self._note.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._note.with_suffix(".new")
         fresh.write_text(job + "\n")
         fresh.replace(self._note)
@@ -186,14 +191,17 @@ def _written_ns(file: Path) -> int:
         return 0  # removed meanwhile
 
 
-def _run_arguments(job: Job, id_: str, from_savepoint: Path | None) -> list[str]:
-    resume = ["-s", from_savepoint.as_uri()] if from_savepoint is not None else []
+def _run_arguments(job: Job, id_: str, from_point: str) -> list[str]:
+    resume = ["-s", from_point] if from_point else []
     files = ["-pyfs", ",".join(map(str, job.python_files))] if job.python_files else []
     return ["run", "-d", f"-D$internal.pipeline.job-id={id_}", *resume, *files, "-py", str(job.script), *job.arguments]
 
 
 def client_failure(said: str, lines: int = 12) -> str:
     """What a client that failed had to say: the innermost Java cause where there is one, else its last lines (a Python traceback)."""
-    kept = [line for line in said.replace("\0", "").split(_ABORTED)[0].splitlines() if line.strip() and not _NOISE.match(line)]
-    causes = [number for number, line in enumerate(kept) if line.startswith("Caused by:")]
-    return "\n".join(kept[causes[-1] :] if causes else kept[-lines:]) or "the client ended without a word"
+    for part in said.replace("\0", "").split(_ABORTED):  # Python's own words come before; where it never began, Java's come after
+        kept = [line for line in part.splitlines() if line.strip() and not _NOISE.match(line)]
+        causes = [number for number, line in enumerate(kept) if line.startswith("Caused by:")]
+        if kept:
+            return "\n".join(kept[causes[-1] :] if causes else kept[-lines:])
+    return "the client ended without a word"

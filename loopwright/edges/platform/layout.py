@@ -1,5 +1,6 @@
 """Where everything lies: the state folder of one local platform, and the cache that all of them on a machine share."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class Layout:
         return self.home / "data" / "savepoints"
 
     @property
+    def registry_data(self) -> Path:
+        """The schema registry's database."""
+        return self.home / "data" / "registry"
+
+    @property
     def conf(self) -> Path:
         """Configuration files that were written for the processes."""
         return self.home / "conf"
@@ -55,14 +61,30 @@ class Layout:
         """The file by which a state folder is known as one; nothing is wiped without it."""
         return self.home / "platform.json"
 
+    def pipeline(self, name: str) -> "Layout":
+        """What a job of one's own in SQL keeps: checkpoints, savepoints, its id. Apart, for the platform's job must not find them."""
+        return Layout(self.home / "pipelines" / name)
+
     def log(self, name: str) -> Path:
         """The log of a process."""
         return self.logs / f"{name}.log"
 
     def make(self) -> None:
         """Make the folders, and keep them out of version control."""
-        for folder in (self.run, self.logs, self.kafka_data, self.checkpoints, self.savepoints, self.conf, self.tmp):
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.run, self.logs, self.kafka_data, self.registry_data, self.checkpoints, self.savepoints, self.conf, self.tmp):
+            if not folder.is_symlink():  # to a folder that may be away: whoever needs it says so
+                folder.mkdir(parents=True, exist_ok=True)
         if not self.mark.exists():
             self.mark.write_text('{"layout": 1}\n')
             (self.home / ".gitignore").write_text("*\n")
+
+    def wipe(self) -> None:
+        """Delete everything but the ports: they stay as they were told to others."""
+        for entry in self.home.iterdir():
+            if entry.is_dir() and entry != self.run:
+                shutil.rmtree(entry, ignore_errors=True)
+        for entry in self.run.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name not in ("ports.json", "lock"):
+                entry.unlink(missing_ok=True)

@@ -102,7 +102,7 @@ class _NotRestored(LoopwrightError):
 
 def _attempt(jobs: Jobs, job: Job, point: Path | None, seconds: float, renew: Renew) -> str:
     try:
-        id_ = jobs.submit(job, point, seconds)
+        id_ = jobs.submit(job, point.as_uri() if point else "", seconds)
     except PlatformFailed as error:
         if point is not None and restore_failure(jobs.client_said()):
             raise _NotRestored(error.what, _first_line(error.why)) from error

@@ -6,16 +6,19 @@ The client itself ends with 0 where a statement of a script has failed, and goes
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loopwright.edges.java_client import java_properties
-from loopwright.errors import NotFound, PlatformFailed
+from loopwright.edges.platform.sql_script import filled, hidden, literal
+from loopwright.errors import PlatformFailed
 from loopwright.settings import Settings
 
 WIDEST = "80"
-_HOLE = re.compile(r"\$\{(\w+)\}")
+# a record without the prefix that names its schema: a zero and four bytes, fewer letters where these happen to be one of UTF-8
+_BODY = r"REGEXP_REPLACE(record, '^\x00[\s\S]{0,4}(?=\{)', '')"
+_JOB = re.compile(r"Job ID: ([0-9a-f]{32})\b")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ECHO = ("Flink SQL> ", "> ")
 _RESULT = re.compile(r"\+-{2,}|\[(?:INFO|WARN|ERROR)\]|Empty set|Job ID:")
@@ -46,27 +49,17 @@ class Reading:
 
 
 def variables(settings: Settings, brokers: str, reading: Reading) -> dict[str, str]:
-    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals, and how Kafka is reached."""
-    topics = {name.upper(): _quoted(value) for name, value in settings.topics.model_dump().items()}
+    """What stands for the `${...}` of a script: topics by their names in the settings, in capitals; how Kafka is reached; its body."""
+    topics = {name.upper(): literal(value) for name, value in settings.topics.model_dump().items()}
     client = {"bootstrap.servers": brokers, "isolation.level": "read_committed", **java_properties(settings.kafka.client)}
-    options = " ".join(f"'properties.{_quoted(name)}' = '{_quoted(value)}'," for name, value in client.items())
-    return {**topics, "KAFKA": options, "BOUNDED_MODE": "unbounded" if reading.follow else "latest-offset"}
+    options = " ".join(f"'properties.{literal(name)}' = '{literal(value)}'," for name, value in client.items())
+    bounded = "unbounded" if reading.follow else "latest-offset"
+    return {**topics, "KAFKA": options, "BODY": _BODY, "BOUNDED_MODE": bounded, "TEAM": literal(settings.team)}
 
 
-def filled(text: str, values: Mapping[str, str], name: str) -> str:
-    """A script with its `${...}` filled in. Raises NotFound for one that has no value; `name` is the script's."""
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in values:
-            raise NotFound(f"{name} cannot be run", f"there is no {found[0]}", f"known are {', '.join(sorted(values))}")
-        return values[found[1]]
-
-    return _HOLE.sub(value, text)
-
-
-def preamble(reading: Reading, values: Mapping[str, str], scripts: Sequence[Path]) -> str:
-    """What the client runs first: the session's options, then these scripts with their `${...}` filled in."""
-    told = "".join(f"SET '{name}' = '{value}';\n" for name, value in reading.options().items())
+def preamble(reading: Reading, values: Mapping[str, str], scripts: Sequence[Path], more: Mapping[str, str]) -> str:
+    """What the client runs first: the session's options and `more` of them, then these scripts with their `${...}` filled in."""
+    told = "".join(f"SET '{name}' = '{literal(value)}';\n" for name, value in {**reading.options(), **more}.items())
     return told + "\n".join(filled(script.read_text(encoding="utf-8"), values, script.name) for script in scripts)
 
 
@@ -75,10 +68,11 @@ def interactive(args: Sequence[str], environment: Mapping[str, str]) -> int:
     return subprocess.run(args, env=dict(environment), check=False).returncode
 
 
-def script(args: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """Run a script; the results of its statements go to stdout as they come. Raises PlatformFailed where a statement failed.
+def script(args: Sequence[str], environment: Mapping[str, str], log: Path, submitted: list[str], secrets: Collection[str] = ()) -> None:
+    """Run a script; the results of its statements go to stdout as they come, without these secrets. Raises PlatformFailed where one failed.
 
-    `log` is the client's own: it alone holds why tables and views could not be made.
+    The ids of the jobs that were left running are added to `submitted`, whatever comes after them. `log` is the client's own: it alone
+    holds why tables and views could not be made.
     """
     said: list[str] = []  # from the first failure on
     begin = log.stat().st_size if log.is_file() else 0
@@ -89,6 +83,8 @@ def script(args: Sequence[str], environment: Mapping[str, str], log: Path) -> No
             result = shown(line)
             if result is None:
                 continue
+            submitted += _JOB.findall(result)
+            result = hidden(result, secrets)
             if said or failed([result]):
                 said.append(result)
             else:
@@ -96,7 +92,7 @@ def script(args: Sequence[str], environment: Mapping[str, str], log: Path) -> No
                 sys.stdout.flush()
     if said and said[0].startswith(_NOT_BEGUN):
         logged = log.read_bytes()[begin:].decode(errors="replace") if log.is_file() else ""
-        raise PlatformFailed("the tables could not be made", reason(logged.splitlines()), f"read {log}")
+        raise PlatformFailed("the tables could not be made", hidden(reason(logged.splitlines()), secrets), f"read {log}")
     if client.returncode or said:
         raise PlatformFailed("a statement failed", reason(said), "correct it; those after it were not run")
 
@@ -121,7 +117,3 @@ def reason(said: Sequence[str]) -> str:
     at = max((number for number, line in enumerate(lines) if _FAILED in line), default=len(lines))
     found = [line.strip() for line in lines[at + 1 :] if line.strip() and not line.lstrip().startswith(("at ", "<"))]
     return "\n".join(found[:3]) or "the client ended without a word"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

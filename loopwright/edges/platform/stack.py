@@ -12,18 +12,20 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from pathlib import Path
 
-from loopwright.edges.platform import archives
+from loopwright.edges.platform import archives, copies
 from loopwright.edges.platform import broker as kafka
 from loopwright.edges.platform import flink as cluster
+from loopwright.edges.platform import registry_server as registry
 from loopwright.edges.platform.archives import Archives
 from loopwright.edges.platform.broker import Broker
 from loopwright.edges.platform.config import Observer, Progress, StackConfig
 from loopwright.edges.platform.flink import FlinkCluster, rest_url, stop_cluster
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.flink_home import lay_out
+from loopwright.edges.platform.flink_programs import Program
 from loopwright.edges.platform.flink_rest import FINAL, FlinkRest
 from loopwright.edges.platform.jars import Jars
-from loopwright.edges.platform.java import Java, find_java
+from loopwright.edges.platform.java import NEWEST, Java, find_java
 from loopwright.edges.platform.jobs import CLIENT, CLIENT_MAIN, Jobs
 from loopwright.edges.platform.jvm import child_environment, site_packages
 from loopwright.edges.platform.layout import Layout
@@ -31,6 +33,7 @@ from loopwright.edges.platform.locking import locked
 from loopwright.edges.platform.plan import SUPERVISOR, Client, Plan, Report, plan_file
 from loopwright.edges.platform.ports import HOST, Ports
 from loopwright.edges.platform.processes import Command, Processes
+from loopwright.edges.platform.registry_server import RegistryServer
 from loopwright.edges.platform.restoring import resubmit
 from loopwright.edges.platform.services import STOP_DEADLINE_S, Endpoints, Service, service_command, wait_healthy
 from loopwright.edges.platform.topics import make_topics
@@ -38,7 +41,7 @@ from loopwright.edges.platform.waiting import failed, wait_for
 from loopwright.errors import LoopwrightError, Unreachable
 
 _LOCK_WAIT_S = 5.0
-_KAFKA_S, _TOPICS_S, _FLINK_S = 60.0, 60.0, 90.0
+_KAFKA_S, _TOPICS_S, _FLINK_S, _REGISTRY_S = 60.0, 60.0, 90.0, 90.0
 _SAVEPOINT_S = 60.0
 _ARCHIVES_S, _INTERRUPTED_S, _NOTICED_S = 30.0, 3.0, 12.0
 _SUPERVISOR_S, _ENDED_S = 5.0, 15.0
@@ -80,7 +83,7 @@ class Stack:
     @cached_property
     def endpoints(self) -> Endpoints:
         """Where everything is. The ports are chosen at the first call."""
-        names = [s.name for s in self.config.services]
+        names = [*([registry.NAME] if self.config.registry else []), *(s.name for s in self.config.services)]
         urls = {name: f"http://{HOST}:{self.ports.settle(name, self._runs(name))}" for name in names}
         own = f"{HOST}:{self.ports.settle(kafka.NAME, self._runs(kafka.NAME))}" if not self.config.kafka else self.config.kafka
         if self.config.flink is not None:
@@ -95,7 +98,7 @@ class Stack:
     @property
     def jobs(self) -> Jobs:
         """The jobs of the cluster."""
-        return Jobs(self.layout, self.rest, self.processes, lambda *args: self.flink().client(*args), self.config.folder.resolve())
+        return Jobs(self.layout, self.rest, self.processes, self._client, self.config.folder.resolve())
 
     def broker(self) -> Broker:
         """The Kafka node."""
@@ -104,6 +107,12 @@ class Stack:
         return Broker(
             self.layout, self.java, jars, self.processes, self.ports, self.config.environment, quick=self.config.quick, archive=archive
         )
+
+    def registry(self) -> RegistryServer:
+        """The schema registry."""
+        config, folder = self.config, self.jars.unpacked(registry.NAME)
+        java = find_java(config.environment, config.bundled_java, NEWEST)
+        return RegistryServer(self.layout, java, folder, self.processes, self.ports, config.environment, quick=config.quick)
 
     def flink(self) -> FlinkCluster:
         """The Flink cluster."""
@@ -143,10 +152,11 @@ class Stack:
         return self.endpoints
 
     def _start_all(self, pool: ThreadPoolExecutor) -> None:
+        schemas = pool.submit(self._registry)
         topics = pool.submit(self._kafka)
-        parts: list[Future[None]] = [topics]
+        parts: list[Future[None]] = [topics, schemas]
         if self.config.flink is not None:
-            parts += self._start_flink(pool, topics)
+            parts += self._start_flink(pool, topics, schemas)
         parts += [pool.submit(self._service, service, topics) for service in self.config.services]
         wait(parts, return_when=FIRST_EXCEPTION)
         broken = [part for part in parts if part.done() and part.exception() is not None]
@@ -168,7 +178,8 @@ class Stack:
             self._stop([kafka.NAME], self._stop_rest)
             self._end_archives(wait=not wipe)
             if wipe:
-                self._wipe()
+                copies.wipe_elsewhere(self.layout)
+                self.layout.wipe()
         return savepoint
 
     def _prepare(self) -> None:
@@ -176,9 +187,11 @@ class Stack:
         if not self.processes.names():
             shutil.rmtree(self.layout.tmp, ignore_errors=True)
             self.layout.tmp.mkdir()
+            copies.place(self.layout, self.config.checkpoints)
         _ = self.java, self.endpoints
         self._tell(JARS, "starting")
-        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), self.config.repository)
+        config = self.config
+        fetched = self.jars.sync(lambda done, of: self._tell(JARS, "starting", f"{done} of {of}"), config.repository, config.jars)
         self._tell(JARS, "ready", f"{fetched} fetched" if fetched else "all in the cache")
 
     def _kafka(self) -> None:
@@ -197,9 +210,21 @@ class Stack:
             self._tell("topics", "ready" if made else "kept", f"{len(self.config.topics)} topics")
         self.config.publish(self.endpoints)
 
+    def _registry(self) -> None:
+        """The schema registry, and what is registered there."""
+        if not self.config.registry:
+            return
+        kept = self._runs(registry.NAME)
+        self._tell(registry.NAME, "starting")
+        server = self.registry()
+        server.start()
+        server.wait_ready(_REGISTRY_S)
+        self.config.register(self.endpoints)
+        self._tell(registry.NAME, "kept" if kept else "ready", self.endpoints.services[registry.NAME])
+
     def _topics(self) -> list[str]:
         try:
-            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S)
+            return make_topics(self.endpoints.kafka, self.config.topics, _TOPICS_S, own=not self.config.kafka)
         except Unreachable as error:
             if not self.config.kafka:
                 raise
@@ -207,7 +232,7 @@ class Stack:
             why = "its process ended after it had answered" if gone else error.why
             raise failed("Kafka went away while its topics were made", why, self.layout.log(kafka.NAME)) from error
 
-    def _start_flink(self, pool: ThreadPoolExecutor, topics: "Future[None]") -> "list[Future[None]]":
+    def _start_flink(self, pool: ThreadPoolExecutor, topics: "Future[None]", schemas: "Future[None]") -> "list[Future[None]]":
         flink = self.flink()
         self._tell("flink", "starting")
         started = flink.start()
@@ -218,11 +243,12 @@ class Stack:
 
         parts = [pool.submit(ready)]
         if self.config.job is not None:
-            parts.append(pool.submit(self._job, started, parts[0], topics))
+            parts.append(pool.submit(self._job, started, parts[0], topics, schemas))
         return parts
 
-    def _job(self, started: Sequence[str], flink: "Future[None]", topics: "Future[None]") -> None:
-        """Submit the job unless it runs. The client starts at once and finds cluster and topics there when it is ready itself."""
+    def _job(self, started: Sequence[str], flink: "Future[None]", topics: "Future[None]", schemas: "Future[None]") -> None:
+        """Submit the job unless it runs. The client starts at once and finds cluster and topics there when it is ready itself; the
+        registry has to answer before, since it is asked for ids."""
         job, jobs = self.config.job, self.jobs
         if job is None:
             return
@@ -237,6 +263,7 @@ class Stack:
         if not self._topics_note.exists():
             self._tell(JOB, "waiting", "for the topics")
             topics.result()
+        schemas.result()
         self._tell(JOB, "starting")
         _, point = resubmit(jobs, job, self.config.job_seconds, lambda said: self._tell(JOB, "starting", said), self._renew)
         topics.result()
@@ -280,11 +307,12 @@ class Stack:
     def _plan(self) -> Plan:
         """All that the supervisor has to know to start any part again as it was started."""
         own = [] if self.config.kafka else [self.broker().command()]
+        own += [self.registry().command()] if self.config.registry else []
         flink = self.flink() if self.config.flink is not None else None
         parts = [*own, *(flink.commands() if flink else []), *(self._command(service) for service in self.config.services)]
         if flink is None or self.config.job is None:
             return Plan(self.layout.home, tuple(parts), rest_url(self.ports) if flink else "")
-        args, environment = flink.client(CLIENT_MAIN)
+        args, environment = flink.programs.client(CLIENT_MAIN)
         client = Client(tuple(args), environment, self.config.folder.resolve())
         return Plan(self.layout.home, tuple(parts), rest_url(self.ports), self.config.job, client, self.config.job_seconds)
 
@@ -335,17 +363,6 @@ class Stack:
             self._tell(ARCHIVES, "stopped")
         self.processes.stop(ARCHIVES, 1)
 
-    def _wipe(self) -> None:
-        """Delete everything in the state folder but the ports: they stay as they were told to others."""
-        for entry in self.layout.home.iterdir():
-            if entry.is_dir() and entry != self.layout.run:
-                shutil.rmtree(entry, ignore_errors=True)
-        for entry in self.layout.run.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name not in ("ports.json", "lock"):
-                entry.unlink(missing_ok=True)
-
     @property
     def _topics_note(self) -> Path:
         """Present once all topics were made: then a job need not wait for them."""
@@ -354,6 +371,9 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         compiled = {"PYTHONPYCACHEPREFIX": str(self.cache / "pycache")}  # modules are compiled once, wherever they lie
         return {**self.config.environment, **compiled, **self.config.variables(self.endpoints)}
+
+    def _client(self, *arguments: str) -> Program:
+        return self.flink().programs.client(*arguments)
 
     def _python_environment(self) -> dict[str, str]:
         return child_environment(self._environment(), self.java, self.layout, self.config.python_paths)

@@ -12,6 +12,8 @@ from loopwright.edges.platform.jobs import CLIENT
 from loopwright.edges.platform.plan import SUPERVISOR, Healed, Report
 from loopwright.edges.platform.ports import answers
 from loopwright.edges.platform.processes import Started
+from loopwright.edges.platform.registry_server import HEALTH
+from loopwright.edges.platform.registry_server import NAME as REGISTRY
 from loopwright.edges.platform.services import healthy
 from loopwright.edges.platform.stack import ARCHIVES, JOB, Stack
 from loopwright.errors import LoopwrightError
@@ -93,7 +95,7 @@ def _job_with(stack: Stack, healed: Healed | None) -> JobStatus:
 
 def expected_names(config: StackConfig) -> list[str]:
     """The processes that run when everything does."""
-    own = [] if config.kafka else [kafka.NAME]
+    own = [*([] if config.kafka else [kafka.NAME]), *([REGISTRY] if config.registry else [])]
     managers = [flink.task_manager(n) for n in range(1, config.flink.task_managers + 1)] if config.flink else []
     return [*own, *([flink.JOB_MANAGER, *managers] if config.flink else []), *(s.name for s in config.services)]
 
@@ -153,7 +155,7 @@ def _complaint(stack: Stack, found: Started) -> str:
         return _answers(found.url + "/overview")
     if found.name.startswith(flink.TASK_MANAGER):
         return "" if found.name in flink.registered(stack.processes, stack.rest) else "the JobManager does not know it"
-    checks = {s.name: s.health for s in stack.config.services}
+    checks = {REGISTRY: HEALTH, **{s.name: s.health for s in stack.config.services}}
     return "" if healthy(found.url + checks.get(found.name, "/health")) else "its health check fails"
 
 

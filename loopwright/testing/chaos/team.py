@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.cli.documents import documents_in, read_input
-from loopwright.cli.stack import ROOT
+from loopwright.edges.platform.code import ROOT
 from loopwright.errors import InvalidDefinition
 from loopwright.registry.loading import load_team
 

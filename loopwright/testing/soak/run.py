@@ -135,5 +135,5 @@ def restart_job(stack: Stack, with_savepoint: bool) -> float:
     if point is None:
         jobs.rest.cancel(current.id, STOP_S)
         point = jobs.resume_point()
-    jobs.wait_running(jobs.submit(job, point, JOB_S), JOB_S)
+    jobs.wait_running(jobs.submit(job, point.as_uri() if point else "", JOB_S), JOB_S)
     return time.monotonic() - began
