@@ -1,4 +1,4 @@
-"""How cost grows: `python -m bench.growth [--full] [--only memory,cpu,parallel]`.
+"""How cost grows: `python -m bench.growth [--full | --levels N,...] [--only memory,cpu,parallel]`.
 
 memory: bytes that an idle and a calling workflow take (TaskManager, state on the heap); then, with all those calls in flight, how long
 checkpoints take and the longest time that nothing goes out meanwhile. cpu: processor time of a hop beside idle workflows (RocksDB).
@@ -94,7 +94,7 @@ def measure(given: argparse.Namespace, tell: Callable[[str], None]) -> dict[str,
         shutil.rmtree(home, ignore_errors=True)
         return done
 
-    levels = (*LEVELS, MOST_IDLE) if given.full else LEVELS
+    levels = (*LEVELS, MOST_IDLE) if given.full else given.levels
     cores = os.cpu_count() or 1
     found: dict[str, Any] = {}
     if "memory" in given.only:
@@ -107,10 +107,15 @@ def measure(given: argparse.Namespace, tell: Callable[[str], None]) -> dict[str,
     return found
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(sorted(int(part) for part in text.split(",")))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write the figures with the machine they belong to."""
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--full", action="store_true", help=f"also beside {MOST_IDLE} idle workflows, which takes most of an hour")
+    parser.add_argument("--levels", type=_numbers, default=LEVELS, help="idle workflows beside which a hop is measured (100,10000)")
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--idle", type=int, default=IDLE, help=f"idle workflows for their memory ({IDLE})")
     parser.add_argument("--in-flight", type=int, default=team.MOST_CALLS, help=f"calls in flight, {team.MOST_CALLS} at most")
