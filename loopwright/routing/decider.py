@@ -15,7 +15,7 @@ from loopwright.alarm import absurd
 from loopwright.alterable import Alterable
 from loopwright.audit import refused
 from loopwright.deadletter import dead_letter
-from loopwright.message import Arrived, Message, Rejected, emitted, record_id, trace_of
+from loopwright.message import Arrived, Message, Rejected, emitted, record_id
 from loopwright.registry.catalogue import Agent, Catalogue
 from loopwright.retry import spread_ms
 from loopwright.routing.access import refusals
@@ -27,11 +27,11 @@ from loopwright.sealing import is_sealed
 from loopwright.settings import Settings
 from loopwright.step import Call, Emit, Step
 from loopwright.workflow.fold import EARLY, Applied, Contradiction, fold
+from loopwright.workflow.record import SOURCE, record_of
 from loopwright.workflow.result import result_of
 from loopwright.workflow.state import WorkflowState, from_json, remembered, to_json
 from loopwright.workflow.transitions import ENDED, OPEN, Event, Phase, after
 
-SOURCE = "/loopwright/route"
 REPEAT_DEADLINE_MS = 30_000
 FAR_OFF_MS = 24 * 3_600_000  # a record from further in the future was stamped by a producer, at will; a clock that is set wrong is no such
 
@@ -222,17 +222,8 @@ class RouteDecider:
         return emitted(self._topics.results, result_of(state, now_ms))
 
     def _deadline_record(self, state: WorkflowState, now_ms: int) -> Emit:
-        passed = Message(
-            id=record_id(state.workflow, state.hop, str(state.deadline_ms), schemas.DEADLINE_PASSED),
-            type=schemas.DEADLINE_PASSED,
-            source=SOURCE,
-            workflow=state.workflow,
-            hop=state.hop,
-            time_ms=now_ms,
-            causation=state.cause,
-            traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
-            data={"deadline_ms": state.deadline_ms},
-        )
+        id_ = record_id(state.workflow, state.hop, str(state.deadline_ms), schemas.DEADLINE_PASSED)
+        passed = record_of(state, schemas.DEADLINE_PASSED, id_, {"deadline_ms": state.deadline_ms}, now_ms)
         return emitted(self._topics.messages, passed)
 
     def _wake_at(self, state: WorkflowState | None, question: Question | None = None, now_ms: int = 0) -> int | None:

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 
 from loopwright import schemas
 from loopwright.masking import masked
-from loopwright.message import Message, record_id, trace_of
+from loopwright.message import Message, record_id
 from loopwright.registry.catalogue import Agent
 from loopwright.routing.budget import admitted
 from loopwright.routing.model import SYSTEM, render
-from loopwright.routing.record import SOURCE, targeted
+from loopwright.routing.record import targeted
 from loopwright.routing.request import ELSEWHERE, Ask, Candidate, Decision, RouteRequest, towards
 from loopwright.workflow.document import size_of
+from loopwright.workflow.record import record_of
 
 MOST_BYTES = 8_000_000  # of what the candidates together are given: half of what a topic takes
 # the outcome of a question that nobody has decided in time
@@ -60,17 +61,7 @@ def posed(request: RouteRequest, due_ms: int, now_ms: int) -> Message:
         "due_ms": due_ms,
         "decision": record_id(state.workflow, state.hop, "", schemas.DECIDED),
     }
-    return Message(
-        id=record_id(state.workflow, state.hop, "", schemas.ASKED),
-        type=schemas.ASKED,
-        source=SOURCE,
-        workflow=state.workflow,
-        hop=state.hop,
-        time_ms=now_ms,
-        causation=state.cause,
-        traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
-        data=data,
-    )
+    return record_of(state, schemas.ASKED, record_id(state.workflow, state.hop, "", schemas.ASKED), data, now_ms)
 
 
 def _fits(request: RouteRequest, candidate: Candidate) -> bool:

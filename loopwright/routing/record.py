@@ -4,12 +4,11 @@ from typing import Any
 
 from loopwright import schemas
 from loopwright.masking import masked
-from loopwright.message import Message, record_id, trace_of
+from loopwright.message import Message, record_id
 from loopwright.routing.request import Decision, RouteRequest, Target
 from loopwright.workflow.calls import call_name
+from loopwright.workflow.record import record_of
 from loopwright.workflow.state import WorkflowState
-
-SOURCE = "/loopwright/route"
 
 
 def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms: int) -> Message:
@@ -35,17 +34,7 @@ def decided(request: RouteRequest, decision: Decision, duration_ms: int, now_ms:
         **({"tenant": state.tenant} if state.tenant else {}),
         "deadline_ms": state.deadline_ms,
     }
-    return Message(
-        id=record_id(state.workflow, state.hop, "", schemas.DECIDED),
-        type=schemas.DECIDED,
-        source=SOURCE,
-        workflow=state.workflow,
-        hop=state.hop,
-        time_ms=now_ms,
-        causation=state.cause,
-        traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
-        data=data,
-    )
+    return record_of(state, schemas.DECIDED, record_id(state.workflow, state.hop, "", schemas.DECIDED), data, now_ms)
 
 
 def targeted(target: Target, state: WorkflowState) -> dict[str, Any]:

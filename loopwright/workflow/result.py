@@ -3,7 +3,8 @@
 from dataclasses import asdict
 
 from loopwright import schemas
-from loopwright.message import Message, record_id, trace_of
+from loopwright.message import Message, record_id
+from loopwright.workflow.record import record_of
 from loopwright.workflow.state import WorkflowState
 from loopwright.workflow.transitions import Phase
 
@@ -17,22 +18,13 @@ RESULT_TYPES = {
 def result_of(state: WorkflowState, now_ms: int) -> Message:
     """The result of an ended workflow: how it ended and why, its document, path, duration and spend."""
     kind = RESULT_TYPES[state.phase]
-    return Message(
-        id=record_id(state.workflow, state.resumed_hop, "", f"result/{kind}"),
-        type=kind,
-        source="/loopwright/route",
-        workflow=state.workflow,
-        hop=state.hop,
-        time_ms=now_ms,
-        causation=state.cause,
-        traceparent=trace_of(state.workflow, state.hop, "", state.traceparent),
-        data={
-            "document": state.document,
-            "hops": len(state.visits),
-            "path": state.path,
-            "duration_ms": max(0, state.ended_ms - state.started_ms),
-            "spend": asdict(state.spend),
-            "reason": state.reason,
-            "team": state.team,
-        },
-    )
+    data = {
+        "document": state.document,
+        "hops": len(state.visits),
+        "path": state.path,
+        "duration_ms": max(0, state.ended_ms - state.started_ms),
+        "spend": asdict(state.spend),
+        "reason": state.reason,
+        "team": state.team,
+    }
+    return record_of(state, kind, record_id(state.workflow, state.resumed_hop, "", f"result/{kind}"), data, now_ms)
