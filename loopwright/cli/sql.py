@@ -141,11 +141,9 @@ def _model(settings: Settings) -> str:
 
 def _key(settings: Settings) -> str:
     """Raises KeyError where there is none."""
-    try:
-        key = settings.llm_key()
-    except (OSError, UnicodeDecodeError) as error:
-        why = f"LOOPWRIGHT_LLM_API_KEY_FILE={settings.llm_api_key_file}: {type(error).__name__}"
-        raise InvalidSettings("the model's key cannot be read", why, "name a readable file that holds the key alone") from error
+    from loopwright.edges.model import model_key
+
+    key = model_key(settings)
     if not key:
         raise KeyError("LLM_API_KEY")
     return key

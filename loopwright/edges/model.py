@@ -48,7 +48,7 @@ class ModelClient:
 
     def _opened(self) -> Exchange:
         if self._exchange is None:
-            self._base, self._key = _address(self._settings), _key(self._settings)
+            self._base, self._key = _address(self._settings), model_key(self._settings)
             headers = {"User-Agent": "loopwright", "Accept": "application/json", "Accept-Encoding": "identity"}
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
@@ -136,7 +136,8 @@ def _address(settings: Settings) -> str:
     return base.rstrip("/")
 
 
-def _key(settings: Settings) -> str:
+def model_key(settings: Settings) -> str:
+    """The key of the model; empty where there is none. Raises InvalidSettings for one that cannot be read or sent."""
     try:
         key = settings.llm_key()
     except (OSError, ValueError) as error:
