@@ -183,7 +183,7 @@ def encode(message: Message) -> bytes:
         "id": message.id,
         "type": message.type,
         "source": message.source,
-        "time": datetime.fromtimestamp(message.time_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",  # +00:00
+        "time": shown_time(message.time_ms),
         "datacontenttype": "application/json",
         "schemaversion": CURRENT_VERSION,
         "workflowid": message.workflow,
@@ -215,6 +215,11 @@ def emitted(topic: str, message: Message) -> Emit:
 def arrived(record: Record) -> Arrived:
     """A record that `parse` has accepted before, read."""
     return Arrived(record, read(record))
+
+
+def shown_time(ms: int) -> str:
+    """`ms` since the epoch as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"  # +00:00
 
 
 def stamped(message: Message, time_ms: int) -> Message:

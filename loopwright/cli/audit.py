@@ -11,7 +11,7 @@ from loopwright.audit import Entry, entry_of
 from loopwright.cli import show
 from loopwright.clock import now_ms
 from loopwright.edges import kafka
-from loopwright.history.steps import shown_time
+from loopwright.message import shown_time
 from loopwright.settings import Settings
 
 

@@ -24,9 +24,8 @@ from loopwright.edges.values import reader
 from loopwright.errors import Conflict, InvalidDocument, LoopwrightError, NotFound, Unreachable
 from loopwright.history.letters import Letter, LetterState, fold, matching, settlement, shown_original
 from loopwright.history.rerun import went_on
-from loopwright.history.steps import shown_time
 from loopwright.history.timeline import Timeline
-from loopwright.message import Message, Rejected, encode, headers_of, parse
+from loopwright.message import Message, Rejected, encode, headers_of, parse, shown_time
 from loopwright.settings import Settings
 from loopwright.step import Record
 

@@ -14,9 +14,10 @@ from loopwright.cli import logs, show
 from loopwright.cli.reveal import Shown, shown_by, shown_view
 from loopwright.errors import NotFound
 from loopwright.history.reading import tokens_in
-from loopwright.history.steps import Kind, Step, shown_time
+from loopwright.history.steps import Kind, Step
 from loopwright.history.timeline import Timeline
 from loopwright.history.view import WorkflowView
+from loopwright.message import shown_time
 from loopwright.settings import Settings
 
 MARKS = {

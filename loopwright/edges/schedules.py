@@ -8,7 +8,7 @@ lost between the two is a note, and costs a start that is made again and dropped
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 import orjson
@@ -18,7 +18,7 @@ from loopwright.edges import kafka
 from loopwright.edges.entrance import LiveEntrance
 from loopwright.edges.topics import topic_specs
 from loopwright.errors import LoopwrightError, Unreachable
-from loopwright.message import Message, emitted
+from loopwright.message import Message, emitted, shown_time
 from loopwright.settings import Settings
 from loopwright.sources.definition import Schedule, Sources
 from loopwright.sources.due import NEVER_MS, Turn, due, next_ms
@@ -78,7 +78,7 @@ class KafkaBook:
 
 def note_of(schedule: str, until_ms: int) -> bytes:
     """The note as it stands in the topic: JSON."""
-    return orjson.dumps({"schedule": schedule, "until": shown(until_ms)})
+    return orjson.dumps({"schedule": schedule, "until": shown_time(until_ms)})
 
 
 def note_in(record: Record) -> tuple[str, int] | None:
@@ -89,11 +89,6 @@ def note_in(record: Record) -> tuple[str, int] | None:
     except (ValueError, KeyError, TypeError, OverflowError):
         log.warning("%s-%d-%d is no note of a schedule", record.topic, record.partition, record.offset)
         return None
-
-
-def shown(at_ms: int) -> str:
-    """An instant as RFC 3339 writes it, to the millisecond."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def latest(notes: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -177,11 +172,11 @@ class Scheduler:
             self._book.start([scheduled(turn.schedule, at_ms) for at_ms in turn.starts])
         self._book.note(name, turn.until_ms)
         for at_ms in turn.starts:
-            log.info("%s: started for %s", name, shown(at_ms))
+            log.info("%s: started for %s", name, shown_time(at_ms))
         if turn.left_out:
             log.warning("%s: %d of %d missed times start nothing (missed: %s)", name, turn.left_out, turn.missed, turn.schedule.missed)
         elif not turn.starts:
-            log.info("%s: counts from %s on", name, shown(turn.until_ms))
+            log.info("%s: counts from %s on", name, shown_time(turn.until_ms))
 
     def _failed(self, what: str, error: LoopwrightError) -> None:
         if self._faults.get(what) != str(error):
@@ -196,4 +191,4 @@ class Scheduler:
 
 
 def _shown(at_ms: int | None) -> str | None:
-    return None if at_ms is None or at_ms == NEVER_MS else shown(at_ms)
+    return None if at_ms is None or at_ms == NEVER_MS else shown_time(at_ms)

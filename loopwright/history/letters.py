@@ -13,8 +13,7 @@ from typing import Any
 from loopwright import schemas
 from loopwright.deadletter import original_bytes
 from loopwright.history.reading import Position, read_entry, source_of, text
-from loopwright.history.steps import shown_time
-from loopwright.message import Message, record_id
+from loopwright.message import Message, record_id, shown_time
 from loopwright.settings import Limits, Topics
 from loopwright.step import Record
 

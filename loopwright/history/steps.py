@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from loopwright import schemas
 from loopwright.history.reading import Entry, Position, number, source_of, text, whole
-from loopwright.message import Message
+from loopwright.message import Message, shown_time
 
 
 class Kind(StrEnum):
@@ -59,11 +58,6 @@ class Step:
             "ignored": self.ignored or None,
             "detail": self.detail,
         }
-
-
-def shown_time(ms: int) -> str:
-    """`ms` since the epoch as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def with_ignored(step: Step, why: str) -> Step:

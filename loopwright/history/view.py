@@ -12,8 +12,8 @@ from loopwright import schemas
 from loopwright.history.order import in_order
 from loopwright.history.reading import Entry, filed_again, number, settles_letter, text, tokens_in, whole
 from loopwright.history.replay import ended_at_once
-from loopwright.history.steps import Kind, Step, decision_detail, shown_time, step_of, with_ignored
-from loopwright.message import Message
+from loopwright.history.steps import Kind, Step, decision_detail, step_of, with_ignored
+from loopwright.message import Message, shown_time
 from loopwright.settings import Limits, Topics
 from loopwright.workflow.fold import Contradiction, Ignored, fold
 from loopwright.workflow.state import WorkflowState

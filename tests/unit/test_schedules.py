@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.edges.private_file import Reloaded
-from loopwright.edges.schedules import RETRY_MS, Scheduler, latest, note_in, note_of, shown
+from loopwright.edges.schedules import RETRY_MS, Scheduler, latest, note_in, note_of
 from loopwright.errors import InvalidSettings, Unreachable
-from loopwright.message import Message, encode
+from loopwright.message import Message, encode, shown_time
 from loopwright.sources.definition import Schedule, Sources
 from loopwright.sources.loading import load_sources
 from loopwright.sources.times import instants
@@ -255,7 +255,7 @@ def test_whatever_befalls_two_of_them_each_time_is_started_under_one_id_and_no_o
         pair[which].look(now)
         books[which].away = set()
     scheduler(shelf, one).look(now)
-    wanted = [shown(at).replace(".000", "") for at in takewhile(lambda at: at <= now, instants(one.cron, "UTC", NOON + 1))]
+    wanted = [shown_time(at).replace(".000", "") for at in takewhile(lambda at: at <= now, instants(one.cron, "UTC", NOON + 1))]
     assert sorted(set(workflows(shelf))) == [f"hourly:{at}" for at in wanted]
     assert len({m.workflow for m in shelf.started}) == len({encode(m) for m in shelf.started}), "one id, one record"
 
