@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from loopwright.edges.kafka import Producer
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink import task_manager
 from loopwright.edges.platform.flink_config import FlinkConfig
@@ -26,13 +25,9 @@ from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.status import job_status
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.edges.topics import topic_specs
-from loopwright.registry.loading import load_team
-from loopwright.registry.roster import records_of
 from loopwright.settings import Kafka, Settings, read_settings
-from loopwright.testing.agent_behaviours import answering, idempotent, slow
 from loopwright.testing.agent_server import AgentServer
-from tests.e2e.workflows import PATIENCE_S, Workflows
-from tests.unit.sdr_team import OUTPUTS
+from tests.e2e.workflows import PATIENCE_S, Workflows, publish, sales_agents
 
 pytestmark = pytest.mark.timeout(400)
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,9 +61,7 @@ class Works(Workflows):
         return {"LOOPWRIGHT_KAFKA__BOOTSTRAP_SERVERS": endpoints.kafka, "LOOPWRIGHT_AGENTS_URL": self.agents.url}
 
     def _publish(self, _endpoints: Endpoints) -> None:
-        with Producer(self.settings) as producer:
-            for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": self.agents.url})):
-                producer.send(self.settings.topics.definitions, key.encode(), value)
+        publish(self.settings, self.agents.url)
 
     def state(self) -> object:
         return job_status(self.stack)
@@ -76,9 +69,7 @@ class Works(Workflows):
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
-    with AgentServer() as agents:
-        for name, output in OUTPUTS.items():
-            agents.agent(name, slow(PAUSE_S, idempotent(answering(output))))
+    with sales_agents(PAUSE_S) as agents:
         made = Works(tmp_path_factory.mktemp("cluster"), agents)
         try:
             made.stack.up()

@@ -27,12 +27,11 @@ from loopwright.edges.platform.stack import Stack
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.errors import Conflict, NotFound, PlatformFailed
 from loopwright.message import Message, emitted, read
-from loopwright.registry.loading import load_team
-from loopwright.registry.roster import records_of
 from loopwright.settings import Settings, read_settings
 from loopwright.testing.model_server import ModelServer
 from tests.e2e.http_here import free_port
 from tests.e2e.postgres_here import PASSWORD, Postgres
+from tests.e2e.workflows import publish
 
 pytestmark = pytest.mark.timeout(600)
 SINK, FILES, SOURCE = ROOT / "sql/sinks/postgresql.sql", ROOT / "sql/sinks/parquet.sql", ROOT / "sql/sources/postgresql-cdc.sql"
@@ -280,9 +279,8 @@ def test_a_choice_that_is_left_to_sql_becomes_a_decision(
 ) -> None:
     asked = json.loads((ROOT / "tests" / "golden" / "v1" / "route.asked.json").read_text())
     asked["data"]["due_ms"] = 4_000_000_000_000
+    publish(settings, "http://agents.example")
     with Producer(settings) as producer:
-        for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": "http://agents.example"})):
-            producer.send(settings.topics.definitions, key.encode(), value)
         producer.send(settings.topics.questions, asked["workflowid"].encode(), json.dumps(asked).encode())
     answer = json.dumps({"agent": "active-outreach", "confidence": 0.8, "reason": "it fits"})
     with ModelServer(lambda _: answer) as model:

@@ -12,19 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.edges.kafka import Producer
 from loopwright.edges.platform import code
 from loopwright.edges.platform.config import StackConfig
 from loopwright.edges.platform.flink_config import FlinkConfig
 from loopwright.edges.platform.stack import Stack
-from loopwright.registry.loading import load_team
-from loopwright.registry.roster import records_of
 from loopwright.settings import Kafka, Settings, read_settings
-from loopwright.testing.agent_behaviours import answering, idempotent, slow
 from loopwright.testing.agent_server import AgentServer
 from tests.e2e.demo_process import COMMAND, PLAIN, install
-from tests.e2e.workflows import Workflows
-from tests.unit.sdr_team import OUTPUTS
+from tests.e2e.workflows import Workflows, publish, sales_agents
 
 pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,9 +56,7 @@ class Elsewhere(Workflows):
         Stack(self.kafka.config).down(wipe=True)
 
     def publish(self) -> None:
-        with Producer(self.settings) as producer:
-            for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": self.agents.url})):
-                producer.send(self.settings.topics.definitions, key.encode(), value)
+        publish(self.settings, self.agents.url)
 
     def run(self, command: str, *args: str, code: int = 0, root: Path = ROOT) -> dict[str, str]:
         """A command with the code at `root`; what it printed."""
@@ -88,9 +81,7 @@ class Elsewhere(Workflows):
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
-    with AgentServer() as agents:
-        for name, output in OUTPUTS.items():
-            agents.agent(name, slow(PAUSE_S, idempotent(answering(output))))
+    with sales_agents(PAUSE_S) as agents:
         made = Elsewhere(tmp_path_factory.mktemp("elsewhere"), agents)
         try:
             made.up()

@@ -1,6 +1,9 @@
 """Workflows of the sales team on a real platform: started, waited for, and proven by the logs and by the agents that were called."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from loopwright import schemas
 from loopwright.cli.logs import topics_of
@@ -9,11 +12,32 @@ from loopwright.edges.kafka import Producer, read_all
 from loopwright.edges.platform.waiting import wait_for
 from loopwright.history.invariants import Clock, Evidence, Report
 from loopwright.message import Message, emitted, read
+from loopwright.registry.loading import load_team
+from loopwright.registry.roster import records_of
 from loopwright.settings import Settings
+from loopwright.testing.agent_behaviours import answering, idempotent, slow
 from loopwright.testing.agent_server import AgentServer
-from tests.unit.sdr_team import LEAD
+from tests.unit.sdr_team import LEAD, OUTPUTS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PATIENCE_S = 180
+
+
+@contextmanager
+def sales_agents(pause_s: float) -> Iterator[AgentServer]:
+    """The agents of the team, which take so long for an answer and honour Idempotency-Key."""
+    with AgentServer() as agents:
+        for name, output in OUTPUTS.items():
+            agents.agent(name, slow(pause_s, idempotent(answering(output))))
+        yield agents
+
+
+def publish(settings: Settings, agents_url: str) -> None:
+    """Publish the team's definitions."""
+    with Producer(settings) as producer:
+        for key, value in records_of(load_team(ROOT / "agents" / "sdr", {"AGENTS_URL": agents_url})):
+            producer.send(settings.topics.definitions, key.encode(), value)
 
 
 class Workflows:
